@@ -1,0 +1,14 @@
+/* fail.h - failures as GErrors, in one line. Refusals are Replies and do not come here. */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+
+/* Domain of failures that nobody tells apart by code: the code is errno, or 0 where there was none.
+ * Modules whose callers act on the kind of failure have a domain of their own. */
+#define FAIL_ERROR (fail_error_quark())
+GQuark fail_error_quark(void);
+
+/* Each sets *error (when error is not NULL) and returns false, so that a function can `return fail(...)`. */
+bool fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+/* Appends ": " and strerror(errno); errno survives. */
+bool fail_errno(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);

@@ -1,0 +1,32 @@
+/* cleanup.h - intake of a message into the spool (cleanup(8), behaviour 5.2 to 5.4): what the SMTP server receives becomes a queue file. Adds and
+ * drops headers, checks limits, maps recipients, logs under the tag cleanup. One Intake per message; used by one session at a time. */
+#pragma once
+#include "config/config.h"
+#include "smtp/reply.h"
+#include "spool/spool.h"
+
+typedef struct Cleanup Cleanup; /* constant configuration with its tables, shared by all sessions */
+typedef struct Intake Intake;
+
+Cleanup *cleanup_new(const Config *config, Spool *spool, GError **error);
+void cleanup_free(Cleanup *cleanup);
+
+typedef struct {
+    bool address_mappings; /* false: receive_override_options=no_address_mappings */
+    bool body_checks;      /* no_header_body_checks, for when they come */
+} IntakeOptions;
+
+/* Creates the queue file. NULL: error is for the log, the client gets 451 4.3.0 Error: queue file write error. */
+Intake *intake_new(Cleanup *cleanup, const IntakeOptions *options, GError **error);
+const char *intake_id(const Intake *intake);
+
+/* Goes above everything: access' PREPEND first, then our Received: (whole header, '\n' inside for folding). Before the first content. */
+void intake_prepend(Intake *intake, const char *header);
+/* One piece of canonical content. Errors (space, limit) are remembered for intake_finish(). */
+void intake_content(Intake *intake, const char *data, size_t len, bool ends_line);
+/* The end of content: completes headers, maps recipients. Fills envelope's recipients anew (aliases expanded, originals kept). Does not block on disk. Returns NULL when the
+ * message may be committed, else the refusal (552, 554 5.4.0 too many hops, 451, ...), already logged. */
+Reply *intake_finish(Intake *intake, Envelope *envelope);
+/* Blocks (behind a gate): spool_commit(), logs nothing on success. Frees intake. NULL: committed; else the reply (451 4.3.0 Error: queue file write error), logged. */
+Reply *intake_commit(Intake *intake, const Envelope *envelope);
+void intake_abort(Intake *intake); /* NULL is fine */

@@ -1,0 +1,40 @@
+/* resolver.h - DNS through libunbound's asynchronous interface: one caching context per process, answered on the scheduler.
+ * /etc/hosts is asked first, both ways. No call here blocks. */
+#pragma once
+#include "net/sched.h"
+
+typedef struct Resolver Resolver;
+
+typedef struct {
+    const char *servers;    /* dns_servers: addresses separated by blanks; "": those of /etc/resolv.conf */
+    const char *hosts_file; /* "/etc/hosts" */
+    int timeout;            /* seconds for one answer, all tries together */
+} ResolverOptions;
+
+/* Read everything here before the sandbox and before threads. */
+Resolver *resolver_new(const ResolverOptions *options, GError **error);
+/* Adds the task that takes answers. Before sched_run(). */
+void resolver_start(Resolver *resolver, Sched *sched);
+void resolver_free(Resolver *resolver);
+
+typedef enum { DNS_OK, DNS_NOT_FOUND, DNS_TEMPORARY } DnsStatus;
+
+/* The name of a client address: reverse lookup, then forward check (behaviour 3.1). Plain record, texts owned by it. */
+typedef struct {
+    DnsStatus status; /* OK: verified. NOT_FOUND: none, or it does not resolve back. TEMPORARY: try later */
+    char *name;       /* the verified name, or "unknown" */
+    char *reverse;    /* the unverified name, or "unknown" */
+    char *warning;    /* NULL, or "hostname X does not resolve to address A[: why]" for the log */
+} PeerName;
+void peer_name_free(PeerName *name);
+
+/* Starts the search. Answered at once (hosts file, numeric unix peer): returns it. Otherwise NULL: task gets WAKE_ANSWER later, and
+ * resolver_take_peer_name() with *ret_query gives it then, NULL while it is not there yet. A query that is not wanted any more is
+ * cancelled; after take or cancel the number is dead. */
+PeerName *resolver_peer_name(Resolver *resolver, const char *addr, TaskRef task, guint64 *ret_query);
+PeerName *resolver_take_peer_name(Resolver *resolver, guint64 query);
+void resolver_cancel(Resolver *resolver, guint64 query);
+
+/* Addresses of a host name, numeric texts, blocking until deadline, for use behind a gate or in a delivery thread. IPv4 and IPv6 as
+ * families says ("ipv4", "ipv6", "all"). Empty array and NOT_FOUND or TEMPORARY on failure. Caller frees the array. */
+DnsStatus resolver_addresses(Resolver *resolver, const char *host, const char *families, gint64 deadline, GPtrArray **ret_addresses);

@@ -1,0 +1,26 @@
+/* endpoint.h - where a peer listens, as main.cf names it: "host:port", ":port", "port", "[v6]:port", "inet:...", "unix:path".
+ * A missing host is localhost; a relative unix path is relative to base_dir ($queue_directory). Ports: number or services(5).
+ * (postconf(5): smtpd_proxy_filter) */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+
+typedef struct {
+    char *name; /* as configured, for log lines: "127.0.0.1:10025" */
+    char *path; /* absolute, for unix; else NULL */
+    char *host; /* NULL for unix; no brackets */
+    guint16 port;
+    GArray *addresses; /* struct sockaddr_storage, in the order to try. Filled by parsing when host is numeric or stands in
+                          /etc/hosts; otherwise empty until somebody resolves host (dns/) and adds to it */
+} Endpoint;
+
+/* NULL: error says what is wrong and what would be right. default_port 0: a port is required. */
+Endpoint *endpoint_parse(const char *text, const char *base_dir, guint16 default_port, GError **error);
+void endpoint_free(Endpoint *endpoint);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Endpoint, endpoint_free)
+void endpoint_add_address(Endpoint *endpoint, const char *numeric);
+
+/* Blocks (behind a gate), until deadline (clock_ms). Tries the addresses in turn. Returns a non-blocking, close-on-exec descriptor
+ * with TCP_NODELAY, or -1: error's text is the last errno's text alone ("Connection refused"), for "connect to F: <text>". */
+int endpoint_connect(const Endpoint *endpoint, gint64 deadline, GError **error);

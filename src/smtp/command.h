@@ -1,0 +1,49 @@
+/* command.h - the grammar of SMTP commands with arguments (RFC 5321 4.1, 1870, 6152, 3461, 6531; tolerances: behaviour 3.3 and 3.4).
+ * Pure functions: line in, record or reply text out. They know no session state and no access rules. */
+#pragma once
+#include "mail/envelope.h"
+#include <stddef.h>
+
+typedef struct {
+    bool strict_rfc821;   /* strict_rfc821_envelopes */
+    bool smtputf8;        /* smtputf8_enable and keyword not discarded */
+    bool strict_smtputf8;
+    bool dsn;             /* DSN keyword not discarded */
+    bool size;            /* likewise SIZE, 8BITMIME */
+    bool body8bit;
+    bool verp;            /* client in authorized_verp_clients */
+    bool auth;            /* AUTH= is accepted */
+} CommandRules;
+
+typedef struct {
+    char *text;    /* the address as the client wrote it, without brackets: for replies and log lines; "" for <> */
+    char *address; /* internal form */
+    gint64 size;   /* SIZE=, or 0 */
+    BodyType body;
+    DsnRet ret;
+    char *envid;   /* as received (xtext), or NULL */
+    char *auth;    /* as received, or NULL */
+    bool smtputf8;
+    char *verp;    /* delimiters, or NULL */
+} MailCommand;
+
+typedef struct {
+    char *text;
+    char *address;
+    unsigned notify;
+    char *orcpt;   /* "type;xtext" as received, or NULL */
+} RcptCommand;
+
+/* line: the whole command, without line end, may hold any octet but NUL, CR, LF. Return NULL and fill *ret (clear it with ..._clear), or return the
+ * reply ("501 5.5.4 Syntax: MAIL FROM:<address>") and leave *ret zeroed; caller frees the reply. ret_bad_address: set to the text for
+ * "Illegal address syntax from C in MAIL command: <text>" when that is what was wrong, else NULL; may be NULL. */
+char *mail_command_parse(const char *line, const CommandRules *rules, MailCommand *ret, char **ret_bad_address);
+char *rcpt_command_parse(const char *line, const CommandRules *rules, RcptCommand *ret, char **ret_bad_address);
+void mail_command_clear(MailCommand *command);
+void rcpt_command_clear(RcptCommand *command);
+
+/* Words of a line by blanks, with "..." and <...> kept together (behaviour 3.4). NULL: an unclosed group. */
+GPtrArray *command_words(const char *line);
+
+/* BDAT count [LAST]. False: malformed. */
+bool bdat_command_parse(const char *line, guint64 *ret_count, bool *ret_last);
