@@ -15,12 +15,15 @@ typedef struct {
                           /etc/hosts; otherwise empty until somebody resolves host (dns/) and adds to it */
 } Endpoint;
 
-/* NULL: error says what is wrong and what would be right. default_port 0: a port is required. */
+/* NULL: error says what is wrong and what would be right. default_port 0: a port is required, and a single word is the port; otherwise a
+ * single word is the host. localhost is 127.0.0.1, then ::1, whatever /etc/hosts says. */
 Endpoint *endpoint_parse(const char *text, const char *base_dir, guint16 default_port, GError **error);
 void endpoint_free(Endpoint *endpoint);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Endpoint, endpoint_free)
+/* Adds at the end, unless it is there already or is no numeric address. Not for endpoints that threads share. */
 void endpoint_add_address(Endpoint *endpoint, const char *numeric);
 
-/* Blocks (behind a gate), until deadline (clock_ms). Tries the addresses in turn. Returns a non-blocking, close-on-exec descriptor
- * with TCP_NODELAY, or -1: error's text is the last errno's text alone ("Connection refused"), for "connect to F: <text>". */
+/* Blocks (behind a gate), until deadline (clock_ms). Tries the addresses in turn, each with its share of the time that is left. Returns a non-blocking, close-on-exec descriptor
+ * with TCP_NODELAY, or -1: error's text is the last errno's text alone ("Connection refused"), for "connect to F: <text>", its code that errno; without
+ * addresses "Host not found" and 0. */
 int endpoint_connect(const Endpoint *endpoint, gint64 deadline, GError **error);

@@ -1,0 +1,36 @@
+/* reply_fuzz.c - a peer's reply from any octets: what goes on to a client is bounded, and ends with a line that ends
+ * it. */
+#include "smtp/reply.h"
+
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    g_autoptr(Reply) reply = reply_new_empty();
+    g_autoptr(GString) out = g_string_new(NULL);
+    const char *at = (const char *)data, *end = at + size;
+    bool last = false, garbage;
+
+    while (at < end && !last) {
+        const char *feed = memchr(at, '\n', (size_t)(end - at));
+        size_t len = (size_t)((feed ? feed : end) - at);
+        reply_add_line(reply, at, len, &last, &garbage);
+        at += feed ? len + 1 : len;
+    }
+    if (!last)
+        return 0;
+    g_assert(strlen(reply_text(reply)) <= REPLY_TEXT_MAX);
+    reply_append(reply, "footer\nof two lines");
+    reply_write(reply, size % 2 == 0, out);
+    g_assert(!memchr(out->str, '\0', out->len));
+    g_assert(g_str_has_suffix(out->str, "\r\n"));
+    out->str[out->len - 2] = '\0';
+    char *line = strrchr(out->str, '\n');
+    line = line ? line + 1 : out->str;
+    g_assert(strlen(line) == 3 || line[3] == ' ');
+    for (char *c = out->str; (c = strpbrk(c, "\r\n")); c += 2)
+        g_assert(c[0] == '\r' && c[1] == '\n');
+    g_free(reply_for_log(reply));
+    return 0;
+}
