@@ -1,0 +1,83 @@
+"""The end-to-end tests' command line and fixtures."""
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+from harness.instance import Gatepost, Postfix  # noqa: E402
+from harness.ports import Ports  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def pytest_addoption(parser):
+    parser.addoption('--sut', choices=('gatepost', 'postfix'), default='gatepost', help='what to test')
+    parser.addoption('--gatepost', default=os.path.join(HERE, '../../build/gatepost'), help='the program')
+    parser.addoption('--long', action='store_true', help='the full numbers')
+    parser.addoption('--shard', default='0/1', help='I/N: only every N-th file, from the I-th')
+
+
+def pytest_configure(config):
+    Gatepost.program = os.path.realpath(config.getoption('--gatepost'))
+
+
+def weight(path):
+    """A file's share of the time is about its size."""
+    return -os.path.getsize(path)
+
+
+def pytest_collection_modifyitems(config, items):
+    index, count = map(int, config.getoption('--shard').split('/'))
+    # Largest first, each to the share that has least so far.
+    shares = [0] * count
+    home = {}
+    for path in sorted({item.fspath.strpath for item in items}, key=lambda path: (weight(path), path)):
+        home[path] = shares.index(min(shares))
+        shares[home[path]] -= weight(path)
+    dropped = [item for item in items if home[item.fspath.strpath] != index]
+    oracle = config.getoption('--sut') == 'postfix'
+    for item in items:
+        if item not in dropped and (oracle and item.get_closest_marker('gatepost_only') or
+                                    not config.getoption('--long') and item.get_closest_marker('long')):
+            dropped.append(item)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in dropped]
+
+
+@pytest.fixture(scope='session')
+def ports():
+    return Ports()
+
+
+@pytest.fixture(scope='session')
+def sut(request, ports):
+    """Makes instances of the system under test: with sut(main, services, master) as mta: ..."""
+    kind = Postfix if request.config.getoption('--sut') == 'postfix' else Gatepost
+
+    def make(*args, **kwargs):
+        return kind(ports, *args, **kwargs)
+
+    make.kind = kind
+    make.newer = kind.newer
+    return make
+
+
+@pytest.fixture(scope='session')
+def postfix(ports):
+    """Makes instances of real Postfix, to stand beside gatepost."""
+    if os.geteuid() != 0:
+        pytest.skip('Postfix runs as root only')
+    return lambda *args, **kwargs: Postfix(ports, *args, **kwargs)
+
+
+@pytest.fixture(scope='session')
+def gatepost(ports):
+    return lambda *args, **kwargs: Gatepost(ports, *args, **kwargs)
+
+
+@pytest.fixture(scope='session')
+def long(request):
+    return request.config.getoption('--long')
