@@ -1,0 +1,309 @@
+/* sched_worker.c - the scheduler's threads.
+ *
+ * An active thread takes the first task of the run queue, or waits in epoll_wait when there is none. Idle threads all
+ * wait there: the kernel wakes one of them per event, the last that came first, so no thread is woken for nothing and
+ * nobody has to be handed the lead. Two descriptors in the set stand for what is not a task: event_fd for tasks queued
+ * from outside, timer_fd for the earliest deadline. Both are edge-triggered: one write or expiry wakes one thread, and
+ * they need no read.
+ *
+ * A thread whose task has a place at a gate may block, so it is not active while it runs that task. It comes back as an
+ * active one if its part has not been taken over meanwhile, else it sleeps until the next one goes through a gate. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/sched_private.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define STACK_SIZE (1024 * 1024)
+
+_Thread_local Worker *sched_worker;
+
+static void *run_thread(void *data)
+{
+    Sched *sched = data;
+
+    sched_work(sched, true);
+    return NULL;
+}
+
+/* Makes one more active thread; its part is already counted. Without the lock. */
+static void start_thread(Sched *sched)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    sigset_t all, old;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the first thread's business */
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK_SIZE);
+    int failure = pthread_create(&thread, &attr, run_thread, sched);
+    pthread_attr_destroy(&attr);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+
+    pthread_mutex_lock(&sched->lock);
+    bool warn = failure && !sched->warned_thread;
+    if (failure) {
+        sched->active--; /* tried again with the next task that runs */
+        sched->warned_thread = true;
+    } else {
+        g_array_append_val(sched->threads, thread);
+    }
+    pthread_mutex_unlock(&sched->lock);
+    if (warn)
+        log_warning("cannot start a thread: %s; going on with fewer", g_strerror(failure));
+}
+
+void sched_notify(Sched *sched)
+{
+    guint64 one = 1;
+
+    if (write(sched->event_fd, &one, sizeof one) < 0)
+        return; /* only a full counter can do that, and then the set has been told before */
+}
+
+/* Before a task runs: sees to it that somebody takes care of the rest meanwhile. Unlocks. */
+static void get_help_and_unlock(Sched *sched)
+{
+    bool tell = false, start = false;
+
+    if (sched->waiting > 0) {
+        tell = sched->queue.first && !sched->notified;
+        sched->notified |= tell;
+    } else if (sched->active < sched->pollers) {
+        sched->active++;
+        if (sched->spares > sched->promoted) {
+            sched->promoted++;
+            pthread_cond_signal(&sched->spare_cond);
+        } else {
+            start = true;
+        }
+    }
+    pthread_mutex_unlock(&sched->lock);
+    if (tell)
+        sched_notify(sched);
+    if (start)
+        start_thread(sched);
+}
+
+void sched_unlock_and_notify(Sched *sched)
+{
+    /* An active thread looks at the queue itself when its task returns, and gets help then. */
+    bool busy_here = sched_worker && sched_worker->sched == sched && !sched_worker->away;
+    bool tell = !busy_here && sched->waiting > 0 && !sched->notified;
+
+    sched->notified |= tell;
+    pthread_mutex_unlock(&sched->lock);
+    if (tell)
+        sched_notify(sched);
+}
+
+/* Level-triggered, once. False: the kernel refused, errno tells why. */
+static bool arm(Sched *sched, Task *task, unsigned events)
+{
+    struct epoll_event event = {.events = events | EPOLLONESHOT, .data.u64 = task_ref(task)};
+    int operation = task->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+
+    if (epoll_ctl(sched->epoll_fd, operation, task->fd, &event) == 0) {
+        task->watched = true;
+        return true;
+    }
+    if (errno == ENOENT && operation == EPOLL_CTL_MOD) /* closed and opened again by its owner */
+        return epoll_ctl(sched->epoll_fd, EPOLL_CTL_ADD, task->fd, &event) == 0;
+    return false;
+}
+
+static void unwatch(Sched *sched, Task *task)
+{
+    if (task->watched)
+        epoll_ctl(sched->epoll_fd, EPOLL_CTL_DEL, task->fd, NULL);
+    task->watched = false;
+}
+
+void sched_change_fd(Sched *sched, TaskRef self, int fd)
+{
+    g_assert(sched_worker && sched_worker->sched == sched && sched_worker->task);
+    Task *task = sched_worker->task;
+
+    g_assert(task_ref(task) == self);
+    unwatch(sched, task);
+    task->fd = fd;
+}
+
+static unsigned reasons_of(unsigned events)
+{
+    unsigned reasons = 0;
+
+    if (events & (EPOLLIN | EPOLLPRI))
+        reasons |= WAKE_INPUT;
+    if (events & EPOLLOUT)
+        reasons |= WAKE_OUTPUT;
+    if (events & EPOLLRDHUP)
+        reasons |= WAKE_HANGUP;
+    if (events & (EPOLLHUP | EPOLLERR)) /* whatever the task waits for, it will not come: it has to try */
+        reasons |= WAKE_HANGUP | WAKE_INPUT | WAKE_OUTPUT;
+    return reasons;
+}
+
+/* Takes events, waiting for them if wait is true. The lock is held, but not while waiting. */
+static void take_events(Sched *sched, bool wait)
+{
+    struct epoll_event events[SCHED_EVENTS];
+
+    sched->waiting += wait;
+    pthread_mutex_unlock(&sched->lock);
+    int count = epoll_wait(sched->epoll_fd, events, SCHED_EVENTS, wait ? -1 : 0);
+    pthread_mutex_lock(&sched->lock);
+    sched->waiting -= wait;
+    sched->ran = 0;
+
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.u64 == SCHED_EVENT_REF) {
+            sched->notified = false;
+        } else if (events[i].data.u64 == SCHED_TIMER_REF) {
+            timers_run(sched);
+        } else {
+            Task *task = task_find(sched, events[i].data.u64);
+            if (task)
+                task_wake(sched, task, reasons_of(events[i].events));
+        }
+    }
+}
+
+static void end_task(Sched *sched, Task *task)
+{
+    unwatch(sched, task);
+    if (task->free)
+        task->free(task->data);
+}
+
+/* What has to be done for a step before the lock is taken. Returns the deadline to park with. */
+static gint64 prepare_park(Sched *sched, Task *task, Step step)
+{
+    if (task->fd < 0 || step.events == 0 || arm(sched, task, step.events))
+        return step.deadline;
+    int why = errno;
+    gint64 again = clock_ms() + SCHED_RETRY_MS;
+
+    pthread_mutex_lock(&sched->lock);
+    bool warn = !sched->warned_watch;
+    sched->warned_watch = true;
+    task->unarmed = again < step.deadline;
+    pthread_mutex_unlock(&sched->lock);
+    if (warn)
+        log_warning("cannot watch a descriptor: %s; trying again every %d ms", g_strerror(why), SCHED_RETRY_MS);
+    return MIN(again, step.deadline);
+}
+
+/* The lock is held, but not while the task runs. */
+static void run_task(Worker *worker, Task *task)
+{
+    Sched *sched = worker->sched;
+    unsigned reasons = task->reasons;
+    TaskRef ref = task_ref(task);
+
+    task->reasons = 0;
+    task->state = TASK_RUNNING;
+    worker->gate = task->gate;
+    task->gate = NULL;
+    if (worker->gate && !worker->away) {
+        worker->away = true;
+        sched->active--;
+    }
+    sched->ran++;
+    get_help_and_unlock(sched);
+
+    worker->task = task;
+    Step step = task->run(task->data, ref, reasons);
+    if (step.kind == STEP_PARK)
+        step.deadline = prepare_park(sched, task, step);
+    else if (step.kind == STEP_END)
+        end_task(sched, task);
+    worker->task = NULL;
+
+    pthread_mutex_lock(&sched->lock);
+    switch (step.kind) {
+    case STEP_AGAIN:
+        task_queue(sched, task);
+        break;
+    case STEP_PARK:
+        task_park(sched, task, step.deadline);
+        break;
+    case STEP_GATE:
+        gate_enter(sched, step.gate, task, step.deadline);
+        break;
+    case STEP_END:
+        task_release(sched, task);
+        sched->quit |= sched->tasks == 0;
+        break;
+    }
+    if (worker->gate)
+        gate_leave(sched, g_steal_pointer(&worker->gate));
+}
+
+/* A thread back from a gate. True: it is active. The lock is held, but not while it sleeps. */
+static bool become_active(Worker *worker)
+{
+    Sched *sched = worker->sched;
+
+    if (sched->active < sched->pollers) {
+        sched->active++;
+    } else {
+        sched->spares++;
+        while (sched->promoted == 0 && !sched->quit)
+            pthread_cond_wait(&sched->spare_cond, &sched->lock);
+        sched->spares--;
+        if (sched->promoted == 0)
+            return false;
+        sched->promoted--;
+    }
+    worker->away = false;
+    return true;
+}
+
+void sched_work(Sched *sched, bool active)
+{
+    Worker worker = {.sched = sched};
+
+    sched_worker = &worker;
+    pthread_mutex_lock(&sched->lock);
+    sched->active += !active;
+    while (!sched->quit) {
+        if (sched->queue.first && sched->waiting == 0 && sched->ran >= SCHED_POLL_EVERY)
+            take_events(sched, false);
+        /* The next one in line at the gate often has the place by now: this thread need not become active to run it. */
+        Task *first = sched->queue.first;
+        if (worker.away && !(first && first->gate) && !become_active(&worker))
+            break;
+        Task *task = task_dequeue(sched);
+        if (task)
+            run_task(&worker, task);
+        else
+            take_events(sched, true);
+    }
+    sched->active -= !worker.away;
+    pthread_cond_broadcast(&sched->spare_cond);
+    pthread_mutex_unlock(&sched->lock);
+    sched_notify(sched); /* the next thread in epoll_wait, which does the same */
+    sched_worker = NULL;
+}
+
+void sched_release_all(Sched *sched)
+{
+    pthread_mutex_lock(&sched->lock);
+    while (sched->tasks > 0) { /* again when a free function has added one */
+        for (guint32 i = 0; i < sched->slots; i++) {
+            Task *task = task_at(sched, i);
+            if (task->state == TASK_FREE)
+                continue;
+            pthread_mutex_unlock(&sched->lock);
+            end_task(sched, task);
+            pthread_mutex_lock(&sched->lock);
+            task_release(sched, task);
+        }
+    }
+    pthread_mutex_unlock(&sched->lock);
+}
