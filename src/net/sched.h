@@ -19,7 +19,8 @@ typedef struct Sched Sched;
 typedef struct Gate Gate;
 typedef guint64 TaskRef; /* 0: none */
 
-/* Why a task runs, as a set. A wake may be spurious: a task looks at its state, not at the reason alone. */
+/* Why a task runs, as a set; empty after step_again() if nothing else came. A wake may be spurious: a task looks at its state, not at the
+ * reason alone. */
 enum {
     WAKE_START = 1 << 0,  /* the first run */
     WAKE_INPUT = 1 << 1,  /* readable, or end of input or error: read() will tell */

@@ -1,4 +1,5 @@
-/* Every test runs a scheduler of its own until its tasks have ended; a watchdog ends the program when one hangs. */
+/* Every test runs a scheduler of its own until its tasks have ended; a watchdog ends the program when one hangs. Tasks
+ * use g_assert, since cmocka's assertions work in the first thread only. */
 #include "base/clock.h"
 #include "net/sched.h"
 
@@ -111,12 +112,12 @@ static Step wait_delay(Script *script, TaskRef self, unsigned reasons)
     Delays *delays = script->shared;
 
     if (script->run == 0) {
-        assert_int_equal(reasons, WAKE_START);
+        g_assert_cmpint(reasons, ==, WAKE_START);
         script->until = clock_ms() + delays->delays[script->number];
         return step_park(0, script->until);
     }
-    assert_int_equal(reasons, WAKE_TIMER);
-    assert_true(clock_ms() >= script->until);
+    g_assert_cmpint(reasons, ==, WAKE_TIMER);
+    g_assert_true(clock_ms() >= script->until);
     g_string_append_c(delays->log, (char)('a' + script->number));
     return step_end();
 }
@@ -140,8 +141,8 @@ static Step change_deadline(Script *script, TaskRef self, unsigned reasons)
     static const int delays[] = {50, 5000, 70, 10};
 
     if (script->run == 4) {
-        assert_int_equal(reasons, WAKE_TIMER);
-        assert_true(clock_ms() >= script->until && clock_ms() < script->until + 2000);
+        g_assert_cmpint(reasons, ==, WAKE_TIMER);
+        g_assert_true(clock_ms() >= script->until && clock_ms() < script->until + 2000);
         return step_end();
     }
     script->until = clock_ms() + delays[script->run];
@@ -206,7 +207,7 @@ static Step be_woken_while_running(Script *script, TaskRef self, unsigned reason
         meeting_wait(meeting, 2); /* the wake comes here */
         return step_park(0, clock_ms() + 60000);
     }
-    assert_int_equal(reasons, WAKE_ANSWER | WAKE_STOP);
+    g_assert_cmpint(reasons, ==, WAKE_ANSWER | WAKE_STOP);
     return step_end();
 }
 
@@ -249,7 +250,7 @@ static Step park_for_answer(Script *script, TaskRef self, unsigned reasons)
         meeting_set(meeting, 1);
         return step_park(0, CLOCK_NEVER);
     }
-    assert_int_equal(reasons, WAKE_ANSWER);
+    g_assert_cmpint(reasons, ==, WAKE_ANSWER);
     return step_end();
 }
 
@@ -290,8 +291,8 @@ static Step expect_only_timer(Script *script, TaskRef self, unsigned reasons)
 
     if (script->run == 0)
         return step_park(0, clock_ms() + 30);
-    assert_int_equal(reasons, WAKE_TIMER);
-    assert_true(self != *stale && (guint32)self == (guint32)*stale); /* the slot again, another generation */
+    g_assert_cmpint(reasons, ==, WAKE_TIMER);
+    g_assert_true(self != *stale && (guint32)self == (guint32)*stale); /* the slot again, another generation */
     return step_end();
 }
 
@@ -351,7 +352,7 @@ static Step park_until_stop(Script *script, TaskRef self, unsigned reasons)
         atomic_fetch_add(parked, 1);
         return step_park(0, CLOCK_NEVER);
     }
-    assert_int_equal(reasons, WAKE_STOP);
+    g_assert_cmpint(reasons, ==, WAKE_STOP);
     return step_end();
 }
 
@@ -391,7 +392,7 @@ static Step read_until_end(Script *script, TaskRef self, unsigned reasons)
         g_string_append_len(script->shared, octets, count);
         return step_again();
     }
-    assert_true(reasons == WAKE_START || (reasons & (WAKE_INPUT | WAKE_HANGUP)) || reasons == 0);
+    g_assert_true(reasons == WAKE_START || (reasons & (WAKE_INPUT | WAKE_HANGUP)) || reasons == 0);
     return step_end();
 }
 
@@ -399,7 +400,7 @@ static Step write_slowly(Script *script, TaskRef self, unsigned reasons)
 {
     if (script->run == 5)
         return step_end();
-    assert_int_equal(write(script->fd, "x", 1), 1);
+    g_assert_cmpint(write(script->fd, "x", 1), ==, 1);
     return step_park(EPOLLOUT, clock_ms() + 60000);
 }
 
@@ -430,19 +431,19 @@ static Step exchange_fd(Script *script, TaskRef self, unsigned reasons)
     case 0:
         return step_park(EPOLLIN, clock_ms() + 60000);
     case 1:
-        assert_int_equal(reasons, WAKE_INPUT);
-        assert_int_equal(read(script->fd, &octet, 1), 1);
+        g_assert_cmpint(reasons, ==, WAKE_INPUT);
+        g_assert_cmpint(read(script->fd, &octet, 1), ==, 1);
         sched_change_fd(script->sched, self, pairs->second[0]);
-        assert_int_equal(write(pairs->first[1], "2", 1), 1); /* nobody watches this one any more */
+        g_assert_cmpint(write(pairs->first[1], "2", 1), ==, 1); /* nobody watches this one any more */
         return step_park(EPOLLIN, clock_ms() + 50);
     case 2:
-        assert_int_equal(reasons, WAKE_TIMER);
-        assert_int_equal(write(pairs->second[1], "3", 1), 1);
+        g_assert_cmpint(reasons, ==, WAKE_TIMER);
+        g_assert_cmpint(write(pairs->second[1], "3", 1), ==, 1);
         return step_park(EPOLLIN, clock_ms() + 60000);
     default:
-        assert_int_equal(reasons, WAKE_INPUT);
-        assert_int_equal(read(pairs->second[0], &octet, 1), 1);
-        assert_int_equal(octet, '3');
+        g_assert_cmpint(reasons, ==, WAKE_INPUT);
+        g_assert_cmpint(read(pairs->second[0], &octet, 1), ==, 1);
+        g_assert_cmpint(octet, ==, '3');
         return step_end();
     }
 }
@@ -470,8 +471,8 @@ static Step park_on_file(Script *script, TaskRef self, unsigned reasons)
         script->until = clock_ms();
         return step_park(EPOLLIN, clock_ms() + 60000);
     }
-    assert_int_equal(reasons, WAKE_INPUT | WAKE_OUTPUT);
-    assert_true(clock_ms() - script->until >= 50);
+    g_assert_cmpint(reasons, ==, WAKE_INPUT | WAKE_OUTPUT);
+    g_assert_true(clock_ms() - script->until >= 50);
     if (script->run == 1) { /* an earlier deadline is kept */
         script->until = clock_ms() - 50;
         return step_park(EPOLLIN, clock_ms() + 60000);
@@ -483,7 +484,7 @@ static Step time_out_on_file(Script *script, TaskRef self, unsigned reasons)
 {
     if (script->run == 0)
         return step_park(EPOLLIN, clock_ms() + 10);
-    assert_int_equal(reasons, WAKE_TIMER);
+    g_assert_cmpint(reasons, ==, WAKE_TIMER);
     return step_end();
 }
 
@@ -524,7 +525,7 @@ static Step pass_gate(Script *script, TaskRef self, unsigned reasons)
 
     if (script->run == 0)
         return step_gate(test->gate, CLOCK_NEVER);
-    assert_int_equal(reasons, WAKE_GATE);
+    g_assert_cmpint(reasons, ==, WAKE_GATE);
     note_inside(test);
     usleep(2000);
     if (test->order)
@@ -606,7 +607,7 @@ static Step wait_at_gate(Script *script, TaskRef self, unsigned reasons)
         sched_wake(script->sched, self, WAKE_ANSWER); /* kept, but no reason to leave the line */
         return step_gate(test->gate, clock_ms() + 30);
     }
-    assert_int_equal(reasons, WAKE_TIMER | WAKE_ANSWER);
+    g_assert_cmpint(reasons, ==, WAKE_TIMER | WAKE_ANSWER);
     if (atomic_fetch_add(&test->timed_out, 1) == 4)
         meeting_set(&test->meeting, 2);
     return step_end();
@@ -632,7 +633,7 @@ static Step pass_gates(Script *script, TaskRef self, unsigned reasons)
     Gate **gates = script->shared;
 
     if (script->run > 0)
-        assert_int_equal(reasons, WAKE_GATE);
+        g_assert_cmpint(reasons, ==, WAKE_GATE);
     return script->run < 40 ? step_gate(gates[(script->run / 3 + script->number) % 2], CLOCK_NEVER) : step_end();
 }
 
@@ -773,7 +774,7 @@ static Step measure_a_second(Script *script, TaskRef self, unsigned reasons)
 
 static Step park_for_minutes(Script *script, TaskRef self, unsigned reasons)
 {
-    assert_true(script->run < 2); /* nobody woke it without need */
+    g_assert_true(script->run < 2); /* nobody woke it without need */
     return step_park(EPOLLIN, clock_ms() + 300000);
 }
 
