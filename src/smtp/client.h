@@ -1,5 +1,8 @@
 /* client.h - the client's side of one SMTP connection, blocking with a time limit per read and write: for use behind a gate or in a delivery
- * thread. Knows no policy: what a reply means is the caller's. */
+ * thread. Knows no policy: what a reply means is the caller's. Logs only what is odd about the form of a reply; failures are told, not logged.
+ *
+ * Bounds: a reply is REPLY_LINE_MAX octets a line, 256 kB in all, and must be complete within ten times the timeout, however steadily its lines
+ * come; so must each write. Past them it is a TIMEOUT (time) or LOST (octets). */
 #pragma once
 #include "net/endpoint.h"
 #include "smtp/reply.h"
@@ -14,16 +17,18 @@ typedef enum {
 #define CLIENT_ERROR (client_error_quark())
 GQuark client_error_quark(void);
 
-/* peer: for log lines about the peer's replies ("proxy 127.0.0.1:10025"): "response longer than", "received garbage from". Does not read the
- * greeting. timeout in ms, for connecting and for each single read or write; client_set_timeout() changes it. */
+/* peer: for log lines about the peer's replies: "proxy 127.0.0.1:10025" gives "received garbage from proxy 127.0.0.1:10025: ..." and, by its last
+ * word, "127.0.0.1:10025: response longer than 2048: ...". Does not read the greeting. timeout in ms, for connecting and for each single read or
+ * write; client_set_timeout() changes it. */
 Client *client_connect(const Endpoint *endpoint, const char *peer, gint64 timeout_ms, GError **error);
 Client *client_new(int fd, const char *peer, gint64 timeout_ms); /* fd becomes the client's */
-void client_free(Client *client); /* closes at once */
+void client_free(Client *client);                                /* closes at once; NULL is fine */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Client, client_free)
 void client_set_timeout(Client *client, gint64 timeout_ms);
 gint64 client_idle_since(const Client *client); /* clock_ms() of the last octet read or written */
 
-/* Each command is one write; its reply is read to its last line. *ret_reply is replaced (the old one freed), NULL on failure. After a failure every later
- * call fails with LOST. */
+/* Each command is one write; its reply is read to its last line. *ret_reply is replaced (the old one freed), NULL on failure. After a failure every
+ * later call fails with LOST. */
 bool client_read_reply(Client *client, Reply **ret_reply, GError **error);
 bool client_command(Client *client, Reply **ret_reply, GError **error, const char *format, ...) G_GNUC_PRINTF(4, 5);
 /* For lines that are a stranger's octets: line is sent with CRLF and nothing else. It holds no CR, LF (asserted: the engine guarantees it). */
@@ -31,11 +36,17 @@ bool client_command_line(Client *client, Reply **ret_reply, GError **error, cons
 /* Pipelining: queue lines, then read replies one by one; the first read flushes. */
 void client_queue_line(Client *client, const char *line);
 
-/* Content, canonical pieces, gathered to 64 kB before a write. A failure is remembered: later pieces are dropped, client_content_failed() tells.
- * client_end_content() writes the final dot (after the open line's end) and reads the reply. */
+/* Content, canonical pieces, gathered to 64 kB before a write. Begins with the first client_content() or client_begin_content() (needed only for a
+ * message that may have no line at all, and so that a client_quit() before the first line knows where it stands). False once, when a write fails;
+ * later pieces are dropped and client_content() returns true: client_content_failed() tells, and client_end_content() fails with LOST.
+ *
+ * client_end_content() writes the final dot (after the open line's end) and reads the reply. A reply that has come before the dot was written is no
+ * answer to it: a 4xx or 5xx is returned, without sending the dot, and the connection is of no more use; any other one is a failure (LOST). */
+void client_begin_content(Client *client);
 bool client_content(Client *client, const char *data, size_t len, bool ends_line, GError **error);
+bool client_content_failed(const Client *client);
 bool client_content_would_write(const Client *client, size_t len); /* the next piece of len octets reaches the network (may block) */
 bool client_end_content(Client *client, Reply **ret_reply, GError **error);
-/* Flushes what was gathered, writes QUIT inside content or outside, does not wait for the reply, closes. Never blocks for long: what the socket
- * does not take at once is dropped. Frees the client. NULL is fine. */
+/* Flushes what was gathered, writes QUIT inside content or outside, does not wait for the reply, closes. Inside content: complete lines, then "QUIT" as
+ * if it were one, never a dot. Never blocks: what the socket does not take at once is dropped. Frees the client. NULL is fine. */
 void client_quit(Client *client);
