@@ -125,7 +125,7 @@ def test_rejected_by_faithful_filter(mta):
         mta.log.wait_text(f'proxy-reject: END-OF-MESSAGE: {code}; from=<a@b.example> to=<alice@virt.test> proto=ESMTP '
                           'helo=<client.example>', mark, 'smtpd')
         mta.log.wait(rf'({QID}: )?lost connection after DATA \(0 bytes\) from localhost\[127\.0\.0\.1\]', mark, 'smtpd')
-        assert not mta.log.texts(mark, 'qmgr')
+        assert not [text for text in mta.log.texts(mark, 'qmgr') if 'queue active' in text]
 
 
 def test_many_messages_in_one_session(mta):

@@ -58,7 +58,7 @@ class _Server:
     def _run(self, connection):
         try:
             connection.serve()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: closed under a read
             pass
         finally:
             with self._changed:
@@ -149,7 +149,10 @@ class Connection:
         if answer is CLOSE or answer is RESET:
             if answer is RESET:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
-            self.close()
+                self.sock.close()
+                self.file.close()
+            else:
+                self.close()
             return False
         if answer is HANG:
             self.mute = True
@@ -200,6 +203,7 @@ class Connection:
         except OSError:
             pass
         self.sock.close()
+        self.file.close()  # it holds the descriptor, too
 
 
 class Sink(_Server):
