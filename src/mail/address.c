@@ -5,17 +5,15 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-#define COMMENT_DEPTH_MAX 100
-
 typedef enum { END, WORD, QUOTED, LITERAL, SPECIAL, BAD } TokenType;
 
 typedef struct {
     const char *at, *end; /* what is not read yet */
+    const char *start;    /* of the token */
     TokenType type;
-    char special;     /* of SPECIAL */
-    GString *text;    /* WORD, LITERAL (with brackets): as is; QUOTED: without quotes and backslashes */
-    bool had_blank;   /* blanks or a comment stood before the token */
-    bool had_comment; /* anywhere so far */
+    char special;   /* of SPECIAL */
+    GString *text;  /* WORD, LITERAL (with brackets): as is; QUOTED: without quotes and backslashes */
+    bool had_extra; /* so far: comments, phrases, separators, all that is no address and a strict server refuses */
 } Lexer;
 
 static bool is_special(char c)
@@ -23,13 +21,14 @@ static bool is_special(char c)
     return c != '\0' && strchr("()<>@,;:\\\".[]", c) != NULL;
 }
 
-static bool is_blank(char c)
+/* What ends a word. Of the specials, ')' without its '(' does not. */
+static bool is_delimiter(char c)
 {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+    return c == ' ' || c == '\t' || (is_special(c) && c != ')' && c != '\\');
 }
 
-/* Past the comment that begins here. False: it does not end. */
-static bool skip_comment(Lexer *lexer)
+/* Past the comment that begins here. One that does not end takes all there is. */
+static void skip_comment(Lexer *lexer)
 {
     int depth = 0;
 
@@ -37,28 +36,25 @@ static bool skip_comment(Lexer *lexer)
         char c = *lexer->at++;
         if (c == '\\' && lexer->at < lexer->end)
             lexer->at++;
-        else if (c == '(' && ++depth > COMMENT_DEPTH_MAX)
-            return false;
+        else if (c == '(')
+            depth++;
         else if (c == ')' && --depth == 0)
-            return true;
+            return;
     }
-    return false;
 }
 
-static bool skip_blanks(Lexer *lexer)
+static void skip_blanks(Lexer *lexer)
 {
-    lexer->had_blank = false;
-    while (lexer->at < lexer->end && (is_blank(*lexer->at) || *lexer->at == '(')) {
-        lexer->had_blank = true;
-        if (*lexer->at != '(') {
+    while (lexer->at < lexer->end) {
+        if (*lexer->at == '(') {
+            lexer->had_extra = true;
+            skip_comment(lexer);
+        } else if (*lexer->at == ' ' || *lexer->at == '\t') {
             lexer->at++;
-            continue;
+        } else {
+            return;
         }
-        lexer->had_comment = true;
-        if (!skip_comment(lexer))
-            return false;
     }
-    return true;
 }
 
 /* A quoted string or a domain literal, up to the octet `close`. */
@@ -78,40 +74,39 @@ static TokenType read_delimited(Lexer *lexer, char close, TokenType type)
     return BAD;
 }
 
+/* RFC 821 has quoted pairs outside quotes, too. */
+static TokenType read_word(Lexer *lexer)
+{
+    for (; lexer->at < lexer->end && !is_delimiter(*lexer->at); lexer->at++) {
+        if (*lexer->at == '\\' && ++lexer->at == lexer->end)
+            return BAD;
+        g_string_append_c(lexer->text, *lexer->at);
+    }
+    return WORD;
+}
+
 static TokenType read_token(Lexer *lexer)
 {
+    skip_blanks(lexer);
+    lexer->start = lexer->at;
     g_string_truncate(lexer->text, 0);
-    if (!skip_blanks(lexer))
-        return BAD;
     if (lexer->at == lexer->end)
         return END;
-    char c = *lexer->at;
-    if (c == '"') {
+    if (*lexer->at == '"') {
         lexer->at++;
         return read_delimited(lexer, '"', QUOTED);
     }
-    if (c == '[') {
+    if (*lexer->at == '[') {
         lexer->at++;
         g_string_append_c(lexer->text, '[');
         TokenType type = read_delimited(lexer, ']', LITERAL);
         g_string_append_c(lexer->text, ']');
         return type;
     }
-    if (is_special(c) && c != '\\') {
-        lexer->special = c;
-        lexer->at++;
-        return SPECIAL;
-    }
-    for (; lexer->at < lexer->end && !is_blank(*lexer->at); lexer->at++) {
-        if (*lexer->at == '\\') { /* RFC 821 has quoted pairs outside quotes, too */
-            if (++lexer->at == lexer->end)
-                return BAD;
-        } else if (is_special(*lexer->at)) {
-            break;
-        }
-        g_string_append_c(lexer->text, *lexer->at);
-    }
-    return WORD;
+    if (!is_delimiter(*lexer->at))
+        return read_word(lexer);
+    lexer->special = *lexer->at++;
+    return SPECIAL;
 }
 
 static void next_token(Lexer *lexer)
@@ -124,21 +119,61 @@ static bool at_special(const Lexer *lexer, char c)
     return lexer->type == SPECIAL && lexer->special == c;
 }
 
-/* Words and dots. False: two words without a dot between them, or a literal where none may be. */
-static bool read_words(Lexer *lexer, GString *out, bool literal_ok)
+static bool at_word(const Lexer *lexer)
+{
+    return lexer->type == WORD || lexer->type == QUOTED || lexer->type == LITERAL;
+}
+
+/* Confines the lexer to what stands in the innermost brackets, if there are any: `phrase <address>`. Behind them only
+ * separators may follow. */
+static bool enter_brackets(Lexer *lexer)
+{
+    const char *begin = lexer->at, *close = NULL;
+    bool had_phrase = false;
+
+    for (next_token(lexer); lexer->type != END; next_token(lexer)) {
+        if (lexer->type == BAD)
+            return false;
+        if (at_special(lexer, '>')) {
+            close = close ? close : lexer->start;
+        } else if (at_special(lexer, ',') || at_special(lexer, ';')) {
+            had_phrase = true; /* or those of a source route, which matter to nobody */
+        } else if (close) {
+            return false;
+        } else if (at_special(lexer, '<')) {
+            lexer->had_extra |= had_phrase;
+            begin = lexer->at;
+        } else {
+            had_phrase = true;
+        }
+        lexer->had_extra |= close && !at_special(lexer, '>');
+    }
+    lexer->at = begin;
+    lexer->end = close ? close : lexer->end;
+    return true;
+}
+
+static void skip_separators(Lexer *lexer)
+{
+    for (; at_special(lexer, ',') || at_special(lexer, ';'); next_token(lexer))
+        lexer->had_extra = true;
+}
+
+/* Words and dots (and in a local part, colons). False: two words without one between them. */
+static bool read_words(Lexer *lexer, GString *out, bool colon_ok)
 {
     bool after_word = false;
 
     for (;; next_token(lexer)) {
-        bool is_word = lexer->type == WORD || lexer->type == QUOTED || (literal_ok && lexer->type == LITERAL);
+        bool is_word = at_word(lexer);
         if (is_word && after_word)
             return false;
-        if (!is_word && !at_special(lexer, '.'))
-            return true;
         if (is_word)
             g_string_append_len(out, lexer->text->str, (gssize)lexer->text->len);
+        else if (at_special(lexer, '.') || (colon_ok && at_special(lexer, ':')))
+            g_string_append_c(out, lexer->special);
         else
-            g_string_append_c(out, '.');
+            return true;
         after_word = is_word;
     }
 }
@@ -149,60 +184,59 @@ static bool read_route(Lexer *lexer, GString *out)
     while (at_special(lexer, '@') || at_special(lexer, ',')) {
         g_string_append_c(out, lexer->special);
         next_token(lexer);
-        if (!read_words(lexer, out, true))
+        if (!read_words(lexer, out, false))
             return false;
     }
     if (at_special(lexer, ':')) {
         g_string_truncate(out, 0);
         next_token(lexer);
     }
-    return true;
+    return out->len != 1 && !strchr(out->str, ',');
 }
 
 static bool read_address(Lexer *lexer, GString *out)
 {
-    bool has_word, has_domain;
-
-    if (!read_route(lexer, out))
+    if (at_special(lexer, '@') && (!read_route(lexer, out) || out->len > 0))
+        return out->len > 1 && out->str[0] == '@' && !strchr(out->str, ',');
+    if (!read_words(lexer, out, true))
         return false;
-    if (out->len > 0) /* "@dom" */
-        return lexer->type == END && !strchr(out->str, ',') && out->len > 1;
-    has_word = lexer->type == WORD || lexer->type == QUOTED;
-    if (!read_words(lexer, out, false))
-        return false;
-    for (has_domain = false; at_special(lexer, '@'); has_domain = true) {
+    while (at_special(lexer, '@')) {
         g_string_append_c(out, '@');
         next_token(lexer);
         gsize before = out->len;
-        if (!read_words(lexer, out, true) || out->len == before)
+        if (!read_words(lexer, out, false) || out->len == before)
             return false;
     }
-    return lexer->type == END && (has_word || has_domain || out->len > 0);
+    return true;
+}
+
+/* "a@b." is "a@b". */
+static void drop_last_dot(GString *address)
+{
+    const char *domain = address_domain(address->str);
+    size_t len = address->len;
+
+    if (domain && len > 2 && address->str[len - 1] == '.' && address->str[len - 2] != '.' &&
+        domain < address->str + len - 1)
+        g_string_truncate(address, len - 1);
 }
 
 char *address_parse_path(const char *text, size_t len, bool strict)
 {
     g_autoptr(GString) token = g_string_new(NULL);
     g_autoptr(GString) out = g_string_new(NULL);
-
-    if (memchr(text, '\0', len))
-        return NULL;
-    for (; len > 0 && is_blank(text[0]); text++, len--)
-        ;
-    for (; len > 0 && is_blank(text[len - 1]); len--)
-        ;
-    if (len >= 2 && text[0] == '<' && text[len - 1] == '>') {
-        text++;
-        len -= 2;
-    }
     Lexer lexer = {.at = text, .end = text + len, .text = token};
+
+    if (memchr(text, '\0', len) || !enter_brackets(&lexer))
+        return NULL;
     next_token(&lexer);
-    if (lexer.type == END)
-        return strict && lexer.had_comment ? NULL : g_strdup("");
-    if (strict && at_special(&lexer, '@'))
+    skip_separators(&lexer);
+    if (lexer.type != END && !read_address(&lexer, out))
         return NULL;
-    if (!read_address(&lexer, out) || (strict && lexer.had_comment) || memchr(out->str, '\0', out->len))
+    skip_separators(&lexer);
+    if (lexer.type != END || (strict && (lexer.had_extra || out->str[0] == '@')))
         return NULL;
+    drop_last_dot(out);
     return g_string_free(g_steal_pointer(&out), FALSE);
 }
 

@@ -20,6 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!again || strcmp(again, internal) != 0)
         abort();
     g_autofree char *folded = address_fold(internal);
+    if (!folded)
+        abort();
     g_autofree char *local = address_local_part(internal);
     address_extension(local, "+-");
     return 0;
