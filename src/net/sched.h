@@ -58,7 +58,9 @@ static inline Step step_end(void) /* the task is taken out of the set, then its 
     return (Step){.kind = STEP_END};
 }
 
-/* A wake that came while the task ran is not lost: parking then runs it again at once. */
+/* A wake that came while the task ran is not lost: parking then runs it again at once. In a line at a gate wakes are kept until its turn;
+ * only the deadline ends the waiting. Parking with other events, or none, than the last time may still bring one wake for the old ones. A
+ * descriptor that cannot be watched (a file, no memory) runs its task with WAKE_INPUT and WAKE_OUTPUT every 100 ms. */
 typedef Step (*TaskRun)(void *data, TaskRef self, unsigned reasons);
 typedef void (*TaskFree)(void *data); /* closes the descriptor too; runs without the lock, on any thread */
 
@@ -77,8 +79,8 @@ void sched_change_fd(Sched *sched, TaskRef self, int fd);
 void sched_wake(Sched *sched, TaskRef task, unsigned reasons);
 void sched_wake_all(Sched *sched, unsigned reasons);
 
-/* Runs tasks until sched_quit() or until no task is left; then joins its threads. Tasks still there are freed.
- * The calling thread is one of the pollers. */
+/* Runs tasks until sched_quit() or until no task is left; then joins its threads (those behind gates finish first). Tasks still there
+ * are freed. The calling thread is one of the pollers; the others have all signals blocked. Once per scheduler. */
 void sched_run(Sched *sched);
 void sched_quit(Sched *sched);
 void sched_free(Sched *sched);
