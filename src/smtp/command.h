@@ -6,10 +6,10 @@
 
 typedef struct {
     bool strict_rfc821;   /* strict_rfc821_envelopes */
-    bool smtputf8;        /* smtputf8_enable and keyword not discarded */
+    bool smtputf8;        /* MAIL: smtputf8_enable and keyword not discarded; RCPT, VRFY: the client declared SMTPUTF8 with MAIL or VRFY */
     bool strict_smtputf8;
     bool dsn;             /* DSN keyword not discarded */
-    bool size;            /* likewise SIZE, 8BITMIME */
+    bool size;            /* SIZE= and BODY= are known. Postfix takes them also where their keywords are discarded: so should who sets these */
     bool body8bit;
     bool verp;            /* client in authorized_verp_clients */
     bool auth;            /* AUTH= is accepted */
@@ -17,14 +17,14 @@ typedef struct {
 
 typedef struct {
     char *text;    /* the address as the client wrote it, without brackets: for replies and log lines; "" for <> */
-    char *address; /* internal form */
+    char *address; /* internal form; its domain, if it has one, is valid */
     gint64 size;   /* SIZE=, or 0 */
     BodyType body;
     DsnRet ret;
     char *envid;   /* as received (xtext), or NULL */
     char *auth;    /* as received, or NULL */
     bool smtputf8;
-    char *verp;    /* delimiters, or NULL */
+    char *verp;    /* the two delimiters, "" for $default_verp_delimiters, or NULL: no XVERP */
 } MailCommand;
 
 typedef struct {
@@ -42,8 +42,8 @@ char *rcpt_command_parse(const char *line, const CommandRules *rules, RcptComman
 void mail_command_clear(MailCommand *command);
 void rcpt_command_clear(RcptCommand *command);
 
-/* Words of a line by blanks, with "..." and <...> kept together (behaviour 3.4). NULL: an unclosed group. */
+/* Words of a line by blanks, with "..." and <...> kept together (behaviour 3.4). NULL: an unclosed group. The words are the array's. */
 GPtrArray *command_words(const char *line);
 
-/* BDAT count [LAST]. False: malformed. */
+/* BDAT count [LAST], the count below 2^63. False: malformed. */
 bool bdat_command_parse(const char *line, guint64 *ret_count, bool *ret_last);
