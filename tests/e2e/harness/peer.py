@@ -102,16 +102,24 @@ class Connection:
     def __init__(self, sock, script, lock):
         self.sock, self.script, self.lock = sock, script, lock
         self.file = sock.makefile('rb')
-        self.raw = b''
+        self._raw = bytearray()
         self.commands = []
         self.messages = []
-        self.partial = b''
+        self._partial = bytearray()
         self.in_content = False
         self.mute = False
         self.done = False
 
     def __repr__(self):
         return f'<connection {"done" if self.done else "open"} {self.raw!r}>'
+
+    @property
+    def raw(self):
+        return bytes(self._raw)
+
+    @property
+    def partial(self):
+        return bytes(self._partial)
 
     @property
     def verbs(self):
@@ -172,25 +180,25 @@ class Connection:
             return
         while True:
             line = self.file.readline(1 << 20)
-            self.raw += line
+            self._raw += line
             if not line:
                 return
             if self.in_content:
                 if line == b'.\r\n':
                     self.in_content = False
                     self.messages.append(self.partial)
-                    self.partial = b''
+                    self._partial.clear()
                     if not self.say(self._next('.') if '.' in self.script else '250 2.0.0 filter took it'):
                         return
                 else:
-                    self.partial += line
+                    self._partial += line
                     if 'content' in self.script and not self.say(self._next('content')):
                         return
                 continue
             command = line.rstrip(b'\r\n')
             self.commands.append(command)
             answer = self._answer_for(command)
-            if command.upper() == b'DATA' and isinstance(answer, str) and answer.startswith('354'):
+            if command.strip().upper() == b'DATA' and isinstance(answer, str) and answer.startswith('354'):
                 self.in_content = True
             if not self.say(answer):
                 return
