@@ -137,7 +137,7 @@ static void a_connection_is_ready_for_use(void **state)
     int nodelay = 0;
     socklen_t len = sizeof nodelay;
 
-    assert_true(fd >= 0);
+    assert_true(listener >= 0 && fd >= 0);
     assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
     assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
     assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &nodelay, &len), 0);
@@ -157,7 +157,7 @@ static void the_next_address_is_tried(void **state)
     endpoint_add_address(endpoint, "127.0.0.1");
     assert_int_equal(endpoint->addresses->len, 2);
     auto_fd fd = endpoint_connect(endpoint, clock_ms() + 5000, &error);
-    assert_true(fd >= 0);
+    assert_true(listener >= 0 && fd >= 0);
 }
 
 static void refusal_and_silence_are_told(void **state)

@@ -6,21 +6,27 @@
 
 typedef enum { XF_NAME, XF_ADDR, XF_PORT, XF_HELO, XF_IDENT, XF_PROTO, XF_SOURCE, XF_REVERSE_NAME, XF_LOGIN, XF_DESTADDR, XF_DESTPORT, XF_COUNT } XfAttr;
 
-/* Values as internal text; NULL: not given; "" : [UNAVAILABLE]. ADDR without the "IPv6:" prefix. */
+/* Values as internal text; NULL: not given; "" : [UNAVAILABLE]. ADDR without the "IPv6:" prefix, in canonical form. Values that
+ * xforward_command_parse() stored are printable and have at most 255 octets. */
 typedef struct {
     char *value[XF_COUNT];
     unsigned given;       /* bit 1 << XfAttr: named in a command, whatever the value */
-    unsigned tempunavail; /* XCLIENT: [TEMPUNAVAIL] */
+    unsigned tempunavail; /* XCLIENT: [TEMPUNAVAIL]; the value is then "" */
 } XfAttrs;
 void xf_attrs_clear(XfAttrs *attrs);
+void xf_attrs_set(XfAttrs *attrs, XfAttr attr, const char *value); /* copies; marks it as given */
 
-/* The words of EHLO's "XFORWARD NAME ADDR ..." line as a set of bits; unknown words are ignored. */
+/* The words of EHLO's "XFORWARD NAME ADDR ..." line, with the reply's code in front or without, as a set of bits 1 << XfAttr; unknown words are
+ * ignored; 0 for any other line. xforward_offer_in(): the same of all lines of a reply's text. */
 unsigned xforward_offer_parse(const char *line);
+unsigned xforward_offer_in(const char *reply_text);
 
 /* The commands to send for attrs limited to offered, in order NAME ADDR PORT HELO IDENT PROTO SOURCE, [UNAVAILABLE] for what is missing, packed
- * to 498 octets of payload each. Array of strings without CRLF; empty when nothing is offered. Overlong single attribute: *ret_warning is set. */
+ * to 498 octets of payload each. Array of strings without CRLF, which the caller unrefs (it frees them); empty when nothing is offered. A single
+ * attribute longer than that stands alone in its command and sets *ret_warning (else NULL; caller frees), a text for log_warning(). */
 GPtrArray *xforward_commands(const XfAttrs *attrs, unsigned offered, char **ret_warning);
 
-/* Server side. Adds line's attributes to attrs. NULL, or the error reply; earlier attributes of the line are then stored but not
- * given. is_xclient: the other set and its error texts. ipv4, ipv6: enabled families. */
+/* Server side. line: the whole command with its verb. Adds its attributes to attrs. NULL, or the error reply (caller frees); earlier attributes of
+ * the line are then stored but not given. is_xclient: the other set and its error texts. ipv4, ipv6: enabled families. Whether the client may use
+ * the command, and now, is the caller's to check. */
 char *xforward_command_parse(const char *line, bool is_xclient, bool ipv4, bool ipv6, XfAttrs *attrs);
