@@ -1,4 +1,5 @@
-/* table.h - lookup tables, "type:name" (DATABASE_README). A table is opened once and then constant: any thread may look up. */
+/* table.h - lookup tables, "type:name" (DATABASE_README). A table is opened once and then constant: any thread may look
+ * up. */
 #pragma once
 #include <glib.h>
 #include <stdbool.h>
@@ -6,31 +7,43 @@
 typedef struct Table Table;
 typedef struct Tables Tables; /* a list of tables, tried in order */
 
-/* FAILED: a temporary error, already logged ("warning: TYPE:NAME lookup error for "key""); the decision becomes a 4xx, never "not found". */
+/* FAILED: a temporary error, already logged ("warning: TYPE:NAME lookup error for "key""); the decision becomes a 4xx,
+ * never "not found". */
 typedef enum { TABLE_ABSENT, TABLE_FOUND, TABLE_FAILED } TableResult;
 
-/* A table that cannot be opened is no failure here: it is logged, and every lookup FAILED (behaviour 1.6). NULL: unknown or
- * unsupported type, bad syntax, or only an index exists that cannot be read (hash:F with F.db alone): the error says what to do. */
+/* "proxy:" in front of a type changes nothing. A table that cannot be opened is no failure here: it is logged, and
+ * every lookup FAILED (behaviour 1.6). NULL: unknown or unsupported type, bad syntax, or only an index exists that
+ * cannot be read (hash:F with F.db alone): the error says what to do. */
 Table *table_open(const char *spec, GError **error);
 void table_free(Table *table);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Table, table_free)
 
+/* For tools: a table that cannot be opened is an error here ("open database F.lmdb: No such file or directory"). */
+Table *table_open_strict(const char *spec, GError **error);
+
 /* ret_value is set when FOUND; the caller frees. Keys are folded as the type asks. */
 TableResult table_lookup(const Table *table, const char *key, char **ret_value);
-const char *table_spec(const Table *table);      /* "type:name", for log lines */
-bool table_takes_whole_keys(const Table *table); /* regexp, pcre, cidr, static: full key only, no parent domains, no address parts */
+/* The same, logging nothing: for tools. error may stay unset when FAILED. */
+TableResult table_query(const Table *table, const char *key, char **ret_value, GError **error);
+const char *table_spec(const Table *table); /* "type:name" as configured, for log lines */
+bool table_takes_whole_keys(
+    const Table *table); /* regexp, pcre, cidr, static: full key only, no parent domains, no address parts */
 
-/* A list as in main.cf, separated by commas or blanks; {...} and type:{...} are one element. proxy: is left out. NULL: as table_open(). */
+/* A list as in main.cf, separated by commas or blanks; {...} and type:{...} are one element. NULL: as table_open(). */
 Tables *tables_open(const char *specs, GError **error);
 void tables_free(Tables *tables);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Tables, tables_free)
+guint tables_count(const Tables *tables);
+const Table *tables_get(const Tables *tables, guint index);
 bool tables_is_empty(const Tables *tables);
 TableResult tables_lookup(const Tables *tables, const char *key, char **ret_value);
-/* As tables_lookup() for parts of a key ("user@", "@domain", a parent domain): passes over tables that take whole keys only. */
+/* As tables_lookup() for parts of a key ("user@", "@domain", a parent domain): passes over tables that take whole keys
+ * only. */
 TableResult tables_lookup_part(const Tables *tables, const char *key, char **ret_value);
 
-/* A mail address by the usual chain: user+ext@dom, user@dom, [user+ext, user when domain is local], @dom. delimiters: recipient_delimiter, "" for
- * none. ret_extension, if not NULL: the extension with its delimiter when the match dropped it, else NULL. */
+/* A mail address by the usual chain: user+ext@dom, user@dom, [user+ext, user when domain is local], @dom. delimiters:
+ * recipient_delimiter, "" for none. ret_extension, if not NULL: the extension with its delimiter when the match dropped
+ * it, else NULL. */
 typedef struct {
     const char *delimiters;
     bool domain_is_local; /* bare local part is looked up too */

@@ -1,0 +1,44 @@
+/* backend.h - what a type of lookup table provides. For the files of this folder alone; callers have table.h. */
+#pragma once
+#include "table/table.h"
+
+/* How opening fails. UNAVAILABLE: the table may be there tomorrow (or was mistyped); lookups fail until then.
+ * UNUSABLE: this program cannot read such a table at all, so that nothing may start with it. Errors of other domains
+ * count as UNAVAILABLE. */
+typedef enum { TABLE_ERROR_UNAVAILABLE, TABLE_ERROR_UNUSABLE } TableError;
+#define TABLE_ERROR (table_error_quark())
+GQuark table_error_quark(void);
+
+typedef struct {
+    const char *type;
+    bool folds;      /* keys are compared without regard to case: table.c folds them before lookup() */
+    bool whole_keys; /* see table_takes_whole_keys() */
+
+    /* Sets table->data. name: what follows "type:", never empty. May correct table->whole_keys. */
+    bool (*open)(Table *table, const char *name, GError **error);
+    /* Any thread. ret_value is set when FOUND. FAILED: error says why. */
+    TableResult (*lookup)(const Table *table, const char *key, char **ret_value, GError **error);
+    void (*free)(void *data);
+} TableBackend;
+
+struct Table {
+    const TableBackend *backend;
+    char *spec;        /* as configured */
+    char *unavailable; /* why it could not be opened; NULL when it was */
+    bool whole_keys;
+    bool listed; /* among the open tables that others may share: see table.c */
+    unsigned users;
+    void *data; /* the backend's; NULL when unavailable */
+};
+
+extern const TableBackend table_cidr, table_environ, table_fail, table_inline, table_lmdb, table_pcre, table_pipemap,
+    table_randmap, table_regexp, table_static, table_texthash, table_unionmap, table_unix, table_hash, table_btree;
+
+/* The key as tables that fold have it. The caller frees. */
+char *table_fold(const char *key);
+
+/* Text in braces, "{ a, {b c} }": returns what is between them, trimmed, and sets *ret_rest to what follows the closing
+ * brace. NULL: text does not begin with '{', or nothing closes it. The caller frees. */
+char *brace_content(const char *text, const char **ret_rest);
+/* Splits at commas and blanks outside of braces; braces are kept. The elements are the array's. */
+GPtrArray *brace_split(const char *text);

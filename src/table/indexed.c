@@ -1,0 +1,103 @@
+/* indexed.c - lmdb:, and hash: and btree:, whose own files nothing here reads: F.lmdb stands for them if it is newer
+ * than the text F, else the text itself does. */
+#include "base/fail.h"
+#include "base/log.h"
+#include "table/backend.h"
+#include "table/lmdb_file.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* A text that was changed this long ago should have been indexed since. */
+#define STALE_AFTER 100 /* seconds */
+
+static void warn_stale(const char *index_path, const char *text_path)
+{
+    struct stat index_stat, text_stat;
+
+    if (stat(index_path, &index_stat) == 0 && stat(text_path, &text_stat) == 0 &&
+        text_stat.st_mtime > index_stat.st_mtime && text_stat.st_mtime < time(NULL) - STALE_AFTER)
+        log_warning("database %s is older than source file %s", index_path, text_path);
+}
+
+static bool open_index(Table *table, const char *name, GError **error)
+{
+    g_autofree char *path = g_strdup_printf("%s.lmdb", name);
+
+    table->data = lmdb_file_open(path, error);
+    if (table->data)
+        warn_stale(path, name);
+    return table->data != NULL;
+}
+
+static TableResult index_lookup(const Table *table, const char *key, char **ret_value, GError **error)
+{
+    switch (lmdb_file_get(table->data, key, ret_value, error)) {
+    case LMDB_FOUND:
+        return TABLE_FOUND;
+    case LMDB_ABSENT:
+        return TABLE_ABSENT;
+    default:
+        return TABLE_FAILED;
+    }
+}
+
+static void index_free(void *data)
+{
+    lmdb_file_free(data);
+}
+
+const TableBackend table_lmdb = {"lmdb", true, false, open_index, index_lookup, index_free};
+
+static bool is_newer(const struct stat *a, const struct stat *b)
+{
+    return a->st_mtim.tv_sec != b->st_mtim.tv_sec ? a->st_mtim.tv_sec > b->st_mtim.tv_sec
+                                                  : a->st_mtim.tv_nsec >= b->st_mtim.tv_nsec;
+}
+
+/* table->data is the table that stands for this one. */
+static bool open_substitute(Table *table, const char *name, GError **error)
+{
+    const char *type = table->backend->type;
+    g_autofree char *index_path = g_strdup_printf("%s.lmdb", name);
+    g_autofree char *db_path = g_strdup_printf("%s.db", name);
+    g_autofree char *spec = NULL;
+    struct stat index_stat, text_stat, db_stat;
+    bool has_index = stat(index_path, &index_stat) == 0;
+    bool has_text = stat(name, &text_stat) == 0;
+
+    if (has_index && (!has_text || is_newer(&index_stat, &text_stat))) {
+        spec = g_strdup_printf("lmdb:%s", name);
+    } else if (has_text) {
+        log_warning("%s:%s: %s %s, reading the text file; \"gatepost map lmdb:%s\" makes the index", type, name,
+                    index_path, has_index ? "is older than its source" : "does not exist", name);
+        spec = g_strdup_printf("texthash:%s", name);
+    } else if (stat(db_path, &db_stat) == 0) {
+        g_set_error(error, TABLE_ERROR, TABLE_ERROR_UNUSABLE,
+                    "%s:%s: cannot read %s (Berkeley DB): put its source text at %s and run \"gatepost map lmdb:%s\"",
+                    type, name, db_path, name, name);
+        return false;
+    } else {
+        errno = ENOENT;
+        return fail_errno(error, "open database %s", db_path);
+    }
+    table->data = table_open_strict(spec, error);
+    return table->data != NULL;
+}
+
+static TableResult substitute_lookup(const Table *table, const char *key, char **ret_value, GError **error)
+{
+    const Table *substitute = table->data;
+
+    return substitute->backend->lookup(substitute, key, ret_value, error);
+}
+
+static void substitute_free(void *data)
+{
+    table_free(data);
+}
+
+const TableBackend table_hash = {"hash", true, false, open_substitute, substitute_lookup, substitute_free};
+const TableBackend table_btree = {"btree", true, false, open_substitute, substitute_lookup, substitute_free};

@@ -1,0 +1,247 @@
+/* match.c - match lists. */
+#include "table/match.h"
+#include "base/log.h"
+#include "config/lines.h"
+#include "table/backend.h"
+#include "table/network.h"
+
+#include <string.h>
+
+/* Files may name files; one that names itself must end. */
+#define FILE_DEPTH_MAX 10
+
+typedef struct {
+    enum { ELEMENT_TEXT, ELEMENT_TABLE, ELEMENT_BROKEN } kind;
+    bool negated;
+    bool has_network;
+    char *text;        /* as written, without '!'; BROKEN: why */
+    char *network_why; /* it looks like a network and is none: found when evaluated */
+    Network network;
+    Table *table;
+} Element;
+
+struct MatchList {
+    char *name;
+    unsigned flags;
+    GArray *elements;
+};
+
+static void clear_element(void *data)
+{
+    Element *element = data;
+
+    g_free(element->text);
+    g_free(element->network_why);
+    table_free(element->table);
+}
+
+static bool add_patterns(MatchList *list, const char *patterns, bool negated, int depth, GError **error);
+
+static void add_broken(MatchList *list, char *why)
+{
+    Element element = {.kind = ELEMENT_BROKEN, .text = why};
+
+    g_array_append_val(list->elements, element);
+}
+
+static bool add_file(MatchList *list, const char *path, bool negated, int depth, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    g_autoptr(Lines) lines = depth < FILE_DEPTH_MAX ? lines_open(path, &why) : NULL;
+
+    while (lines) {
+        const char *line = lines_next(lines, NULL, &why);
+        if (!line)
+            break;
+        if (!add_patterns(list, line, negated, depth + 1, error))
+            return false;
+    }
+    if (why)
+        add_broken(list, g_strdup(why->message));
+    else if (!lines)
+        add_broken(list, g_strdup_printf("%s: files are nested too deeply", path));
+    return true;
+}
+
+/* Only what has a '/' or brackets can be a bad network; anything else is a name. */
+static void add_text(MatchList *list, const char *text, bool negated)
+{
+    Element element = {.kind = ELEMENT_TEXT, .negated = negated, .text = g_strdup(text)};
+    g_autofree char *why = network_parse(text, &element.network);
+
+    element.has_network = !why;
+    if (strchr(text, '/') || *text == '[')
+        element.network_why = g_steal_pointer(&why);
+    g_array_append_val(list->elements, element);
+}
+
+static bool add_pattern(MatchList *list, const char *text, bool negated, int depth, GError **error)
+{
+    for (; *text == '!'; text++)
+        negated = !negated;
+    if (*text == '/')
+        return add_file(list, text, negated, depth, error);
+    if (*text == '[' || !strchr(text, ':')) {
+        add_text(list, text, negated);
+        return true;
+    }
+    Element element = {.kind = ELEMENT_TABLE, .negated = negated, .table = table_open(text, error)};
+    if (!element.table)
+        return false;
+    g_array_append_val(list->elements, element);
+    return true;
+}
+
+static bool add_patterns(MatchList *list, const char *patterns, bool negated, int depth, GError **error)
+{
+    g_autoptr(GPtrArray) elements = brace_split(patterns);
+
+    for (guint i = 0; i < elements->len; i++)
+        if (!add_pattern(list, g_ptr_array_index(elements, i), negated, depth, error))
+            return false;
+    return true;
+}
+
+MatchList *match_list_new(const char *name, const char *patterns, unsigned flags, GError **error)
+{
+    g_autoptr(MatchList) list = g_new0(MatchList, 1);
+
+    list->name = g_strdup(name);
+    list->flags = flags;
+    list->elements = g_array_new(FALSE, TRUE, sizeof(Element));
+    g_array_set_clear_func(list->elements, clear_element);
+    return add_patterns(list, patterns, false, 0, error) ? g_steal_pointer(&list) : NULL;
+}
+
+void match_list_free(MatchList *list)
+{
+    if (!list)
+        return;
+    g_array_unref(list->elements);
+    g_free(list->name);
+    g_free(list);
+}
+
+static MatchResult from_table(const Table *table, const char *key)
+{
+    g_autofree char *value = NULL;
+
+    switch (table_lookup(table, key, &value)) {
+    case TABLE_FOUND:
+        return MATCH_YES;
+    case TABLE_ABSENT:
+        return MATCH_NO;
+    default:
+        return MATCH_FAILED;
+    }
+}
+
+/* The name, then its parents: ".example.com", or "example.com" where parents match. */
+static MatchResult match_name_in_table(const MatchList *list, const Table *table, const char *name)
+{
+    MatchResult result = from_table(table, name);
+
+    if (table_takes_whole_keys(table))
+        return result;
+    for (const char *dot = strchr(name, '.'); result == MATCH_NO && dot; dot = strchr(dot + 1, '.')) {
+        const char *parent = list->flags & MATCH_PARENT ? dot + 1 : dot;
+        if (*parent)
+            result = from_table(table, parent);
+    }
+    return result;
+}
+
+static bool text_matches_name(const MatchList *list, const char *text, const char *name)
+{
+    size_t text_len = strlen(text);
+    size_t name_len = strlen(name);
+
+    if (g_ascii_strcasecmp(text, name) == 0)
+        return true;
+    if (text_len == 0 || text_len >= name_len || g_ascii_strcasecmp(name + name_len - text_len, text) != 0)
+        return false;
+    if (list->flags & MATCH_PARENT)
+        return *text != '.' && name[name_len - text_len - 1] == '.';
+    return *text == '.';
+}
+
+static MatchResult element_matches_name(const MatchList *list, const Element *element, const char *name)
+{
+    if (element->kind == ELEMENT_TABLE)
+        return match_name_in_table(list, element->table, name);
+    return text_matches_name(list, element->text, name) ? MATCH_YES : MATCH_NO;
+}
+
+static MatchResult element_matches_address(const MatchList *list, const Element *element, const char *addr,
+                                           const Network *address)
+{
+    if (element->kind == ELEMENT_TABLE)
+        return from_table(element->table, addr);
+    if (element->network_why) {
+        log_warning("%s: %s", list->name, element->network_why);
+        return MATCH_FAILED;
+    }
+    return address && element->has_network && network_contains(&element->network, address) ? MATCH_YES : MATCH_NO;
+}
+
+/* Which of the ways to match a list has. */
+typedef struct {
+    const char *name;       /* with its parents; NULL: not looked at */
+    const char *addr;       /* NULL: not looked at */
+    const char *text;       /* whole; NULL: not looked at */
+    const Network *address; /* addr, if it is one */
+} Subject;
+
+static MatchResult match_element(const MatchList *list, const Element *element, const Subject *subject)
+{
+    MatchResult result = MATCH_NO;
+
+    if (element->kind == ELEMENT_BROKEN) {
+        log_warning("%s: %s", list->name, element->text);
+        return MATCH_FAILED;
+    }
+    if (subject->name)
+        result = element_matches_name(list, element, subject->name);
+    if (subject->addr && result == MATCH_NO)
+        result = element_matches_address(list, element, subject->addr, subject->address);
+    if (!subject->text)
+        return result;
+    if (element->kind == ELEMENT_TABLE)
+        return from_table(element->table, subject->text);
+    return g_ascii_strcasecmp(element->text, subject->text) == 0 ? MATCH_YES : MATCH_NO;
+}
+
+static MatchResult match(const MatchList *list, const Subject *subject)
+{
+    for (guint i = 0; i < list->elements->len; i++) {
+        const Element *element = &g_array_index(list->elements, Element, i);
+        MatchResult result = match_element(list, element, subject);
+        if (result == MATCH_YES)
+            return element->negated ? MATCH_NO : MATCH_YES;
+        if (result == MATCH_FAILED)
+            return MATCH_FAILED;
+    }
+    return MATCH_NO;
+}
+
+MatchResult match_host(const MatchList *list, const char *name, const char *addr)
+{
+    Network address;
+    Subject subject = {.name = name, .addr = addr};
+
+    if (!*addr)
+        return MATCH_NO;
+    if (network_parse_address(addr, &address))
+        subject.address = &address;
+    return match(list, &subject);
+}
+
+MatchResult match_domain(const MatchList *list, const char *domain)
+{
+    return match(list, &(Subject){.name = domain});
+}
+
+MatchResult match_string(const MatchList *list, const char *text)
+{
+    return match(list, &(Subject){.text = text});
+}

@@ -1,0 +1,213 @@
+/* table.c - opening a table by its type, and looking up with the rules that hold for all types. */
+#include "base/fail.h"
+#include "base/log.h"
+#include "table/backend.h"
+
+#include <pthread.h>
+#include <string.h>
+
+G_DEFINE_QUARK(table - error - quark, table_error)
+
+static const TableBackend *const backends[] = {
+    &table_btree,  &table_cidr,   &table_environ,  &table_fail,     &table_hash,
+    &table_inline, &table_lmdb,   &table_pcre,     &table_pipemap,  &table_randmap,
+    &table_regexp, &table_static, &table_texthash, &table_unionmap, &table_unix,
+};
+
+/* Types that Postfix reads and this program does not. A list with one of them cannot be evaluated, ever. */
+static const char *const unsupported_types[] = {
+    "cdb", "dbm",     "internal", "ldap", "memcache",  "mongodb", "mysql", "netinfo",
+    "nis", "nisplus", "pgsql",    "sdbm", "socketmap", "sqlite",  "tcp",
+};
+
+static const TableBackend *find_backend(const char *type)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(backends); i++)
+        if (strcmp(backends[i]->type, type) == 0)
+            return backends[i];
+    return NULL;
+}
+
+static bool is_unsupported(const char *type)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(unsupported_types); i++)
+        if (strcmp(unsupported_types[i], type) == 0)
+            return true;
+    return false;
+}
+
+/* "proxy:" in front says which process opens the table, and there is but one here. */
+static const char *skip_proxy(const char *spec)
+{
+    while (g_str_has_prefix(spec, "proxy:"))
+        spec += strlen("proxy:");
+    return spec;
+}
+
+static bool open_backend(Table *table, GError **error)
+{
+    const char *spec = skip_proxy(table->spec);
+    const char *colon = strchr(spec, ':');
+
+    if (!colon || colon == spec || !colon[1]) {
+        g_set_error(error, TABLE_ERROR, TABLE_ERROR_UNUSABLE,
+                    "open dictionary: expecting \"type:name\" form instead of \"%s\"", table->spec);
+        return false;
+    }
+    g_autofree char *type = g_strndup(spec, (size_t)(colon - spec));
+    if (is_unsupported(type)) {
+        g_set_error(error, TABLE_ERROR, TABLE_ERROR_UNUSABLE, "%s: lookup tables of type %s are not supported",
+                    table->spec, type);
+        return false;
+    }
+    table->backend = find_backend(type);
+    if (!table->backend)
+        return fail(error, "unsupported dictionary type: %s", type);
+    table->whole_keys = table->backend->whole_keys;
+    return table->backend->open(table, colon + 1, error);
+}
+
+/* The open tables of this process. Several lists name the same table, and a process has two configurations (with and
+ * without stress): each table is read, and complained of, once. Guarded by lock, as are the counts of users in the
+ * tables. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static GPtrArray *open_tables;
+
+static Table *find_open(const char *spec)
+{
+    for (guint i = 0; open_tables && i < open_tables->len; i++) {
+        Table *table = g_ptr_array_index(open_tables, i);
+        if (strcmp(table->spec, spec) == 0)
+            return table;
+    }
+    return NULL;
+}
+
+static void add_open(Table *table)
+{
+    if (!open_tables)
+        open_tables = g_ptr_array_new();
+    g_ptr_array_add(open_tables, table);
+}
+
+static void remove_open(Table *table)
+{
+    g_ptr_array_remove_fast(open_tables, table);
+    if (open_tables->len == 0)
+        g_clear_pointer(&open_tables, g_ptr_array_unref);
+}
+
+static void destroy(Table *table)
+{
+    if (table->data)
+        table->backend->free(table->data);
+    g_free(table->spec);
+    g_free(table->unavailable);
+    g_free(table);
+}
+
+static Table *new_table(const char *spec)
+{
+    Table *table = g_new0(Table, 1);
+
+    table->spec = g_strdup(spec);
+    table->users = 1;
+    return table;
+}
+
+Table *table_open_strict(const char *spec, GError **error)
+{
+    Table *table = new_table(spec);
+
+    if (open_backend(table, error))
+        return table;
+    destroy(table);
+    return NULL;
+}
+
+static Table *open_new(const char *spec, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    Table *table = table_open_strict(spec, &why);
+
+    if (table)
+        return table;
+    if (g_error_matches(why, TABLE_ERROR, TABLE_ERROR_UNUSABLE)) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return NULL;
+    }
+    log_error("%s", why->message);
+    table = new_table(spec);
+    table->unavailable = g_strdup(why->message);
+    return table;
+}
+
+Table *table_open(const char *spec, GError **error)
+{
+    pthread_mutex_lock(&lock);
+    Table *table = find_open(spec);
+    if (table) {
+        table->users++;
+    } else if ((table = open_new(spec, error)) != NULL) {
+        table->listed = true;
+        add_open(table);
+    }
+    pthread_mutex_unlock(&lock);
+    return table;
+}
+
+void table_free(Table *table)
+{
+    if (!table)
+        return;
+    pthread_mutex_lock(&lock);
+    bool last = --table->users == 0;
+    if (last && table->listed)
+        remove_open(table);
+    pthread_mutex_unlock(&lock);
+    if (last)
+        destroy(table);
+}
+
+char *table_fold(const char *key)
+{
+    for (const char *c = key; *c; c++)
+        if ((unsigned char)*c >= 0x80)
+            return g_utf8_validate(key, -1, NULL) ? g_utf8_casefold(key, -1) : g_ascii_strdown(key, -1);
+    return g_ascii_strdown(key, -1);
+}
+
+TableResult table_query(const Table *table, const char *key, char **ret_value, GError **error)
+{
+    if (table->unavailable) {
+        fail(error, "%s is unavailable. %s", table->spec, table->unavailable);
+        return TABLE_FAILED;
+    }
+    if (!table->backend->folds)
+        return table->backend->lookup(table, key, ret_value, error);
+    g_autofree char *folded = table_fold(key);
+    return table->backend->lookup(table, folded, ret_value, error);
+}
+
+TableResult table_lookup(const Table *table, const char *key, char **ret_value)
+{
+    g_autoptr(GError) error = NULL;
+    TableResult result = table_query(table, key, ret_value, &error);
+
+    if (result == TABLE_FAILED) {
+        if (error)
+            log_warning("%s", error->message);
+        log_warning("%s lookup error for \"%.100s\"", table->spec, key);
+    }
+    return result;
+}
+
+const char *table_spec(const Table *table)
+{
+    return table->spec;
+}
+
+bool table_takes_whole_keys(const Table *table)
+{
+    return table->whole_keys;
+}

@@ -1,0 +1,115 @@
+/* texthash.c - records of text files, and the table that reads them when it is opened. */
+#include "base/fail.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "table/backend.h"
+#include "table/text.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+/* End of the key at line: the first blank outside of quotes. NULL: a quote is not closed. */
+static const char *key_end(const char *line)
+{
+    bool quoted = false;
+    const char *end;
+
+    for (end = line; *end && (quoted || !g_ascii_isspace(*end)); end++) {
+        if (*end == '"')
+            quoted = !quoted;
+        else if (*end == '\\' && end[1])
+            end++;
+    }
+    return quoted ? NULL : end;
+}
+
+TextResult text_next(Lines *lines, const char *file, const char *remark, char **ret_key, char **ret_value,
+                     int *ret_line, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    int number = 0;
+    const char *line = lines_next(lines, &number, &why);
+
+    if (!line && why) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return TEXT_ERROR;
+    }
+    if (!line)
+        return TEXT_END;
+    const char *end = key_end(line);
+    if (!end) {
+        log_warning("%s, line %d: unbalanced '\"' in '%.100s' -- ignoring this line", file, number, line);
+        return TEXT_SKIPPED;
+    }
+    g_autofree char *key = g_strndup(line, (size_t)(end - line));
+    g_autofree char *value = g_strstrip(g_strdup(end));
+    if (!*key || !*value) {
+        log_warning("%s, line %d: expected format: key whitespace value%s", file, number, remark);
+        return TEXT_SKIPPED;
+    }
+    if (end[-1] == ':')
+        log_warning("%s, line %d: record is in \"key: value\" format; is this an alias file?", file, number);
+    *ret_key = g_steal_pointer(&key);
+    *ret_value = g_steal_pointer(&value);
+    *ret_line = number;
+    return TEXT_RECORD;
+}
+
+/* Of two records with one key the first counts. */
+static bool read_records(GHashTable *records, Lines *lines, const char *path, GError **error)
+{
+    for (;;) {
+        g_autofree char *key = NULL;
+        g_autofree char *value = NULL;
+        int line;
+
+        switch (text_next(lines, path, " -- ignoring this line", &key, &value, &line, error)) {
+        case TEXT_END:
+            return true;
+        case TEXT_ERROR:
+            return false;
+        case TEXT_SKIPPED:
+            continue;
+        case TEXT_RECORD:
+            break;
+        }
+        char *folded = table_fold(key);
+        if (g_hash_table_contains(records, folded)) {
+            log_warning("%s, line %d: duplicate entry: \"%s\"", path, line, key);
+            g_free(folded);
+            continue;
+        }
+        g_hash_table_insert(records, folded, g_steal_pointer(&value));
+    }
+}
+
+static bool texthash_open(Table *table, const char *path, GError **error)
+{
+    g_autoptr(GHashTable) records = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return fail_errno(error, "open database %s", path);
+    g_autoptr(Lines) lines = lines_open_fd(path, fd_steal(&fd));
+    if (!read_records(records, lines, path, error))
+        return false;
+    table->data = g_steal_pointer(&records);
+    return true;
+}
+
+static TableResult texthash_lookup(const Table *table, const char *key, char **ret_value, GError **error)
+{
+    const char *value = g_hash_table_lookup(table->data, key);
+
+    if (!value)
+        return TABLE_ABSENT;
+    *ret_value = g_strdup(value);
+    return TABLE_FOUND;
+}
+
+static void texthash_free(void *data)
+{
+    g_hash_table_unref(data);
+}
+
+const TableBackend table_texthash = {"texthash", true, false, texthash_open, texthash_lookup, texthash_free};
