@@ -28,5 +28,5 @@ void intake_content(Intake *intake, const char *data, size_t len, bool ends_line
  * message may be committed, else the refusal (552, 554 5.4.0 too many hops, 451, ...), already logged. */
 Reply *intake_finish(Intake *intake, Envelope *envelope);
 /* Blocks (behind a gate): spool_commit(), logs nothing on success. Frees intake. NULL: committed; else the reply (451 4.3.0 Error: queue file write error), logged. */
-Reply *intake_commit(Intake *intake, const Envelope *envelope);
+Reply *intake_commit(Intake *intake, const Envelope *envelope, bool hold); /* hold: goes to hold/ */
 void intake_abort(Intake *intake); /* NULL is fine */

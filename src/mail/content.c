@@ -1,4 +1,5 @@
-/* content.c - a message's content: LF-ended lines in a buffer or an unnamed file. A line cannot hold an LF, so LF alone is the frame. */
+/* content.c - a message's content: LF-ended lines in a buffer or an unnamed file. A line cannot hold an LF, so LF alone
+ * is the frame. */
 #include "mail/content.h"
 #include "base/fd.h"
 

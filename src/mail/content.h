@@ -1,4 +1,5 @@
-/* content.h - a message's content in canonical lines, on its way: in memory while small, then in an unnamed file. One owner, no locks. */
+/* content.h - a message's content in canonical lines, on its way: in memory while small, then in an unnamed file. One
+ * owner, no locks. */
 #pragma once
 #include "base/account.h"
 #include <glib.h>
@@ -8,7 +9,8 @@
 
 typedef struct Content Content;
 
-/* directory: where an unnamed file may be made (O_TMPFILE). account is charged for what lies in memory. Both outlive the content. */
+/* directory: where an unnamed file may be made (O_TMPFILE). account is charged for what lies in memory. Both outlive
+ * the content. */
 Content *content_new(const char *directory, Account *account);
 void content_free(Content *content); /* NULL is fine */
 
@@ -16,7 +18,7 @@ void content_free(Content *content); /* NULL is fine */
 void content_add(Content *content, const char *data, size_t len, bool ends_line);
 int content_failed(const Content *content);
 
-/* Hands all of it, in order, to take(): pieces as they were added, in other portions. False as soon as take() says so, or when the file cannot be read
- * (content_failed() then tells). */
+/* Hands all of it, in order, to take(): pieces as they were added, in other portions. False as soon as take() says so,
+ * or when the file cannot be read (content_failed() then tells). */
 typedef bool (*ContentTake)(void *user, const char *data, size_t len, bool ends_line);
 bool content_replay(Content *content, ContentTake take, void *user);

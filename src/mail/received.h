@@ -5,10 +5,10 @@
 
 /* Texts are borrowed and clean (no controls). */
 typedef struct {
-    const char *helo;      /* NULL: the client name stands in its place */
-    const char *name;      /* client name or "unknown" */
-    const char *addr;      /* numeric; IPv6 gets its tag here */
-    const char *by;        /* $myhostname */
+    const char *helo; /* NULL: the client name stands in its place */
+    const char *name; /* client name or "unknown" */
+    const char *addr; /* numeric; IPv6 gets its tag here */
+    const char *by;   /* $myhostname */
     const char *mail_name;
     const char *with;      /* SMTP, ESMTP, UTF8SMTP, ... */
     const char *id;        /* queue id; NULL: none yet */

@@ -50,8 +50,14 @@ static void first_line_is_mended_however_it_is_cut(void **state)
 
 static void header_has_postfix_shape(void **state)
 {
-    ReceivedInfo info = {.helo = "client.example", .name = "localhost", .addr = "127.0.0.1", .by = "mx", .mail_name = "Postfix",
-                         .with = "ESMTP", .recipient = "u@v", .wall_us = 1795336928000000};
+    ReceivedInfo info = {.helo = "client.example",
+                         .name = "localhost",
+                         .addr = "127.0.0.1",
+                         .by = "mx",
+                         .mail_name = "Postfix",
+                         .with = "ESMTP",
+                         .recipient = "u@v",
+                         .wall_us = 1795336928000000};
     g_autofree char *front = received_header(&info);
 
     assert_string_equal(front, "Received: from client.example (localhost [127.0.0.1])\n\tby mx (Postfix) with ESMTP\n"

@@ -1,0 +1,106 @@
+/* filter.c - the filter's process. */
+#include "filter/filter.h"
+#include "base/clock.h"
+#include "base/fail.h"
+#include "base/log.h"
+#include "filter/relay.h"
+
+#define DEFAULT_PLACES 100      /* dialogues with the next hop where the line has no limit */
+#define RESOLVER_TIMEOUT 60     /* seconds */
+#define NO_ERROR_LIMIT G_MAXINT /* our client is a server of ours: its clients' errors are not counted against it */
+
+static bool resolve_nexthop(RelayService *service, GError **error)
+{
+    Endpoint *nexthop = service->nexthop;
+    g_autoptr(GPtrArray) addresses = NULL;
+
+    if (nexthop->path || nexthop->addresses->len > 0)
+        return true;
+    resolver_addresses(service->resolver, nexthop->host, config_string(service->config, "inet_protocols"),
+                       clock_ms() + RESOLVER_TIMEOUT * 1000, &addresses);
+    if (!addresses || addresses->len == 0)
+        return fail(error, "filter_nexthop: host or service %s not found", nexthop->name);
+    for (guint i = 0; i < addresses->len; i++)
+        endpoint_add_address(nexthop, g_ptr_array_index(addresses, i));
+    return true;
+}
+
+static bool open_nexthop(RelayService *service, GError **error)
+{
+    const Config *config = service->config;
+    const char *name = config_string(config, "filter_nexthop");
+    ResolverOptions options = {
+        .servers = config_string(config, "dns_servers"), .hosts_file = "/etc/hosts", .timeout = RESOLVER_TIMEOUT};
+
+    if (!*name)
+        return fail(error, "filter_nexthop is empty: give the after-filter server's address, as in "
+                           "-o filter_nexthop=127.0.0.1:10026");
+    service->nexthop = endpoint_parse(name, config_string(config, "queue_directory"), 0, error);
+    if (!service->nexthop) {
+        g_prefix_error(error, "filter_nexthop: ");
+        return false;
+    }
+    service->resolver = resolver_new(&options, error);
+    return service->resolver && resolve_nexthop(service, error);
+}
+
+static bool prepare(RelayService *service, const MainCf *main_cf, GError **error)
+{
+    ServiceProcess *process = service->process;
+    ConfigScope scope = {
+        .process_name = "filter", .service_name = process->name, .stress = "", .overrides = process->overrides};
+
+    service->config = config_new(main_cf, &scope, error);
+    if (!service->config || !open_nexthop(service, error))
+        return false;
+    service->authorized =
+        match_list_new("filter_authorized_hosts", config_string(service->config, "filter_authorized_hosts"), 0, error);
+    if (!service->authorized)
+        return false;
+    service->timeout_ms = config_seconds(service->config, "filter_timeout") * 1000;
+    service->limits = (SessionLimits){
+        .hostname = config_string(service->config, "myhostname"),
+        .timeout_ms = config_seconds(service->config, "smtpd_timeout") * 1000,
+        .line_max = (size_t)config_int(service->config, "line_length_limit"),
+        .soft_error_limit = NO_ERROR_LIMIT,
+        .hard_error_limit = NO_ERROR_LIMIT,
+        .junk_limit = NO_ERROR_LIMIT,
+    };
+    service->server = server_new(process, error);
+    return service->server && service_drop_privileges(config_string(service->config, "mail_owner"), error);
+}
+
+static void accepted(void *user, const Connection *connection)
+{
+    RelayService *service = user;
+
+    session_start(server_sched(service->server), connection->fd, &relay_class, &service->limits,
+                  server_account(service->server), server_closing(service->server), connection->number,
+                  relay_new(service, connection));
+}
+
+static void release(RelayService *service)
+{
+    server_free(service->server);
+    resolver_free(service->resolver);
+    match_list_free(service->authorized);
+    endpoint_free(service->nexthop);
+    config_free(service->config);
+}
+
+int filter_main(ServiceProcess *process, const MainCf *main_cf)
+{
+    RelayService service = {.process = process};
+    g_autoptr(GError) error = NULL;
+    bool ready = prepare(&service, main_cf, &error);
+
+    if (ready) {
+        int places = process->maxproc > 0 ? process->maxproc : DEFAULT_PLACES;
+        service.gate = sched_gate_new(server_sched(service.server), (unsigned)places);
+        server_run(service.server, accepted, &service);
+    } else {
+        log_fatal("%s", error->message);
+    }
+    release(&service);
+    return ready ? 0 : 1;
+}

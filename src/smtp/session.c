@@ -1,0 +1,516 @@
+/* session.c - the engine of an SMTP server: one client session as a task of the scheduler. */
+#include "smtp/session.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#define TURNS_MAX 64         /* commands in one run, then others have their turn */
+#define CONTENT_TURNS 16     /* what one buffer of content counts for: 64 kB in one run */
+#define CLOSING_TIME_MS 5000 /* for the last reply to a client that does not read */
+
+/* --- replies --- */
+
+static void note_reply(Session *session, int code)
+{
+    session->reply_code = code;
+    if (code == 421 || code == 521)
+        session->phase = PHASE_CLOSING;
+}
+
+void session_reply(Session *session, const char *text)
+{
+    if (session->limits->soft_bounce && text[0] == '5') {
+        session_reply_take(session, reply_new(text));
+        return;
+    }
+    stream_put(&session->stream, text, strlen(text));
+    stream_put(&session->stream, "\r\n", 2);
+    note_reply(session, atoi(text));
+}
+
+void session_replyf(Session *session, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    g_autofree char *text = g_strdup_vprintf(format, args);
+    va_end(args);
+    session_reply(session, text);
+}
+
+void session_reply_take(Session *session, Reply *reply)
+{
+    g_autoptr(Reply) owned = reply;
+    g_autoptr(GString) wire = g_string_new(NULL);
+
+    reply_write(owned, session->limits->soft_bounce, wire);
+    stream_put(&session->stream, wire->str, wire->len);
+    note_reply(session, atoi(wire->str));
+}
+
+void session_forgive(Session *session)
+{
+    session->forgive = true;
+}
+
+void session_hang_up(Session *session)
+{
+    session->phase = PHASE_CLOSING;
+}
+
+bool session_at_gate(const Session *session, const Gate *gate)
+{
+    return session->gate == gate;
+}
+
+bool session_timed_out(const Session *session)
+{
+    return (session->reasons & WAKE_TIMER) != 0;
+}
+
+/* --- waiting --- */
+
+/* Ends the session without QUIT. */
+static void break_off(Session *session, const char *reason)
+{
+    session->class->broken(session, reason);
+    session->phase = PHASE_CLOSING;
+    session->deadline = 0;
+}
+
+/* Sends what is to be sent. False: *step says how to go on. */
+static bool flush(Session *session, Step *step)
+{
+    if (stream_unsent(&session->stream) == 0)
+        return true;
+    StreamStatus status = stream_flush(&session->stream);
+    if (status == STREAM_OK) {
+        session->reply_at = 0;
+        if (!session->limits->request_deadline)
+            session->deadline = 0;
+        return true;
+    }
+    gint64 now = clock_ms();
+    if (!session->deadline)
+        session->deadline = now + (session->phase == PHASE_CLOSING ? CLOSING_TIME_MS : session->limits->timeout_ms);
+    if (status == STREAM_LOST || now >= session->deadline) {
+        if (session->phase != PHASE_CLOSING)
+            session->class->broken(session, status == STREAM_LOST ? "lost connection" : "timeout");
+        *step = step_end();
+        return false;
+    }
+    *step = step_park(EPOLLOUT, session->deadline);
+    return false;
+}
+
+static bool client_is_gone(Session *session)
+{
+    return session->stream.in_len == 0 && !stream_has_more(&session->stream);
+}
+
+/* What an outcome asks for. True: the function is done, it replied. */
+static bool settled(Session *session, Outcome outcome, Step *step)
+{
+    session->waiting = outcome.kind != OUTCOME_DONE;
+    if (!session->waiting)
+        return true;
+    if (!flush(session, step))
+        return false;
+    if (outcome.kind == OUTCOME_GATE) {
+        session->gate_wanted = outcome.gate;
+        *step = step_gate(outcome.gate, CLOCK_NEVER);
+        return false;
+    }
+    session->waiting_for_client_too = outcome.until_hangup;
+    *step = step_park(outcome.until_hangup && !session->hangup_seen ? EPOLLRDHUP : 0, outcome.deadline);
+    return false;
+}
+
+/* Reads once. True: there is more in the buffer. False: *step is set, or the session is closing (then *step is not). */
+static bool read_more(Session *session, size_t limit, Step *step)
+{
+    if (!flush(session, step))
+        return false;
+
+    gint64 now = clock_ms();
+    if (!session->deadline)
+        session->deadline = now + session->limits->timeout_ms;
+    switch (stream_fill(&session->stream, limit)) {
+    case STREAM_OK:
+        if (!session->limits->request_deadline)
+            session->deadline = 0;
+        return true;
+    case STREAM_WAIT:
+        if (now < session->deadline) {
+            *step = step_park(EPOLLIN, session->deadline);
+            return false;
+        }
+        session_replyf(session, "421 4.4.2 %s Error: timeout exceeded", session->limits->hostname);
+        break_off(session, "timeout");
+        break;
+    case STREAM_END:
+    case STREAM_LOST:
+        break_off(session, "lost connection");
+        break;
+    }
+    *step = step_again();
+    return false;
+}
+
+/* --- commands --- */
+
+static const Command *find_command(const Session *session, const char *line)
+{
+    size_t len = strcspn(line, " \t");
+    const Command *command = session->class->commands;
+
+    for (; command->verb; command++)
+        if (strlen(command->verb) == len && g_ascii_strncasecmp(command->verb, line, len) == 0)
+            break;
+    return command;
+}
+
+static CommandCount *count_of(Session *session)
+{
+    return &session->counts[session->command - session->class->commands];
+}
+
+static void command_finished(Session *session)
+{
+    CommandCount *count = count_of(session);
+    bool good = session->reply_code < 400;
+
+    count->all++;
+    if (good && !(session->command->flags & COMMAND_RESTARTS))
+        count->good++;
+    if (!good && !session->forgive)
+        session->errors++;
+    if ((session->command->flags & COMMAND_JUNK) && session->junk++ > session->limits->junk_limit)
+        session->errors++;
+    if (session->errors >= session->limits->soft_error_limit && session->limits->error_sleep_ms > 0)
+        session->reply_at = clock_ms() + session->limits->error_sleep_ms;
+    session->forgive = false;
+    session->deadline = 0;
+    if (session->phase == PHASE_RUN || session->phase == PHASE_END)
+        session->phase = PHASE_COMMAND;
+    if (session->line)
+        g_string_free(g_steal_pointer(&session->line), TRUE);
+}
+
+/* A line is complete: finds its command. What can be answered without running one is answered here. */
+static void start_command(Session *session)
+{
+    session->phase = PHASE_RUN;
+    session->reply_code = 0;
+    session->command = find_command(session, "");
+    if (session->class->line_filter && session->class->line_filter(session, session->line)) {
+        session->where = "UNKNOWN";
+        command_finished(session);
+        return;
+    }
+    session->command = find_command(session, session->line->str);
+    session->where = session->command->verb ? session->command->verb : "UNKNOWN";
+    if (session->class->deny && session->class->deny(session, session->command)) {
+        command_finished(session);
+        return;
+    }
+    if (!session->command->verb || session->early_talked ||
+        (session->esmtp && !(session->command->flags & COMMAND_LAST)) || !stream_has_more(&session->stream))
+        return;
+    session->early_talked = true;
+    if (session->class->early_talker(session, session->command->verb))
+        command_finished(session);
+}
+
+/* Octets are at hand without a line end. Over-long: says so once and drops what there is. */
+static void drop_overlong(Session *session, const char *data, size_t len)
+{
+    if (!session->skipping_line) {
+        g_autofree char *shown = log_quote(data, MIN(len, 30));
+        log_warning("%s: request longer than %zu: %s...", session->peer, session->limits->line_max, shown);
+        session->skipping_line = true;
+        session->skipped = 0;
+    } else {
+        session->skipped += len;
+    }
+}
+
+/* Takes a line out of the buffer. True: session->line is a command, or the over-long one was answered. */
+static bool take_line(Session *session)
+{
+    size_t len;
+    const char *data = stream_peek(&session->stream, &len);
+    const char *end = len ? memchr(data, '\n', len) : NULL;
+    size_t line_len = end ? (size_t)(end - data) : len;
+
+    if (line_len > session->limits->line_max || (session->skipping_line && !end)) {
+        drop_overlong(session, data, line_len);
+        if (!end) {
+            stream_consume(&session->stream, len);
+            return false;
+        }
+        session->skipping_line = true;
+    }
+    if (!end)
+        return false;
+    bool bare = line_len == 0 || data[line_len - 1] != '\r';
+    while (line_len > 0 && data[line_len - 1] == '\r') {
+        line_len--;
+        if (session->bare_newline != BARE_NEWLINE_NO)
+            break;
+    }
+    session->line = g_string_new_len(data, (gssize)line_len);
+    g_string_truncate(session->line, strlen(session->line->str)); /* a NUL ends the command */
+    stream_consume(&session->stream, (size_t)(end - data) + 1);
+
+    if (session->skipping_line || (bare && session->bare_newline == BARE_NEWLINE_REJECT)) {
+        bool too_long = session->skipping_line;
+        session->skipping_line = false;
+        session->phase = PHASE_RUN;
+        session->command = find_command(session, "");
+        session_replyf(session, "%s %s Error: %s", too_long ? "500 5.5.2" : "550 5.5.2", session->limits->hostname,
+                       too_long ? "command too long" : "bare <LF> received");
+        if (!too_long)
+            session_hang_up(session);
+        command_finished(session);
+        return true;
+    }
+    if (bare)
+        session->decoder.saw_bare_lf = true;
+    start_command(session);
+    return true;
+}
+
+static bool in_transaction(const Session *session)
+{
+    return session->class->in_transaction && session->class->in_transaction(session);
+}
+
+/* Between commands. True: *step is set. */
+static bool await_command(Session *session, Step *step)
+{
+    if (session->errors >= session->limits->hard_error_limit) {
+        session_replyf(session, "421 4.7.0 %s Error: too many errors", session->limits->hostname);
+        session->class->broken(session, "too many errors");
+        return false;
+    }
+    if (take_line(session))
+        return false;
+    if (session->skipped > session->limits->line_max) {
+        log_warning("disabling input from %s", session->peer);
+        break_off(session, "lost connection");
+        return false;
+    }
+    if (*session->closing && !in_transaction(session)) {
+        session_replyf(session, "421 4.3.2 %s Service shutting down", session->limits->hostname);
+        return false;
+    }
+    return !read_more(session, session->limits->line_max + 512, step) && session->phase != PHASE_CLOSING;
+}
+
+static bool run_command(Session *session, Step *step)
+{
+    Outcome outcome = session->command->verb ? session->command->run(session, session->line->str)
+                                             : session->class->unknown(session, session->line->str);
+
+    if (!settled(session, outcome, step))
+        return true;
+    if (session->phase != PHASE_CONTENT)
+        command_finished(session);
+    return false;
+}
+
+/* --- content --- */
+
+void session_begin_data(Session *session, BareNewline policy)
+{
+    bool saw_bare_lf = session->decoder.saw_bare_lf;
+
+    decoder_init(&session->decoder, policy, true);
+    session->decoder.saw_bare_lf = saw_bare_lf;
+    session->bdat = false;
+    session->content_octets = 0;
+    session->phase = PHASE_CONTENT;
+    session->deadline = 0;
+}
+
+void session_begin_chunk(Session *session, BareNewline policy, guint64 size, bool first, bool last)
+{
+    if (first) {
+        decoder_init(&session->decoder, policy, false);
+        session->content_octets = 0;
+    }
+    session->bdat = true;
+    session->bdat_last = last;
+    session->chunk_left = session->chunk_size = size;
+    session->phase = PHASE_CONTENT;
+    session->deadline = 0;
+}
+
+/* Octets were taken out of the content. */
+static void account_content(Session *session, size_t used)
+{
+    stream_consume(&session->stream, used);
+    session->content_octets += used;
+    if (session->bdat)
+        session->chunk_left -= used;
+    if (session->limits->request_deadline && session->limits->min_data_rate > 0 && session->deadline)
+        session->deadline = MIN(session->deadline + (gint64)used * 1000 / session->limits->min_data_rate,
+                                clock_ms() + session->limits->timeout_ms);
+}
+
+/* Hands the present piece to the service. False: *step is set, the piece stays. */
+static bool deliver_piece(Session *session, Step *step)
+{
+    Outcome outcome =
+        session->class->content(session, session->piece.data, session->piece.len, session->piece.ends_line);
+
+    if (!settled(session, outcome, step))
+        return false;
+    session->piece.pending = false;
+    account_content(session, session->piece.used);
+    return true;
+}
+
+static void end_content(Session *session)
+{
+    session->phase = PHASE_END;
+    if (!session->bdat || session->bdat_last)
+        session->where = "END-OF-MESSAGE";
+}
+
+/* Decodes what is in the buffer. True: *step is set. */
+static bool take_content(Session *session, Step *step)
+{
+    while (session->phase == PHASE_CONTENT) {
+        size_t len, used;
+
+        if (session->piece.pending && !deliver_piece(session, step))
+            return true;
+        const char *data = stream_peek(&session->stream, &len);
+        if (session->bdat)
+            len = MIN(len, session->chunk_left);
+        if (session->bdat && session->chunk_left == 0) {
+            if (session->bdat_last && decoder_finish(&session->decoder)) {
+                session->piece.data = "";
+                session->piece.len = session->piece.used = 0;
+                session->piece.ends_line = session->piece.pending = true;
+                continue;
+            }
+            end_content(session);
+            return false;
+        }
+        if (len == 0)
+            return !read_more(session, STREAM_READ_MAX, step) && session->phase != PHASE_CLOSING;
+        DecoderEvent event = decoder_next(&session->decoder, data, len, &used, &session->piece.data,
+                                          &session->piece.len, &session->piece.ends_line);
+        if (event == DECODER_PIECE) {
+            session->piece.used = used;
+            session->piece.pending = true;
+            continue;
+        }
+        account_content(session, used);
+        if (event == DECODER_END)
+            end_content(session);
+    }
+    return false;
+}
+
+static bool finish_content(Session *session, Step *step)
+{
+    if (!settled(session, session->class->end(session), step))
+        return true;
+    command_finished(session);
+    return false;
+}
+
+/* --- the task --- */
+
+static bool connect_client(Session *session, Step *step)
+{
+    if (!settled(session, session->class->connect(session), step))
+        return true;
+    if (session->phase == PHASE_CONNECT)
+        session->phase = PHASE_COMMAND;
+    return false;
+}
+
+/* One step further. True: *step says what to wait for. */
+static bool advance(Session *session, Step *step)
+{
+    if (session->reply_at > clock_ms()) {
+        *step = step_park(0, session->reply_at);
+        return true;
+    }
+    if ((session->phase == PHASE_CLOSING || session->reply_at || stream_unsent(&session->stream) > STREAM_OUT_MAX) &&
+        !flush(session, step))
+        return true;
+    switch (session->phase) {
+    case PHASE_CONNECT:
+        return connect_client(session, step);
+    case PHASE_COMMAND:
+        return await_command(session, step);
+    case PHASE_RUN:
+        return run_command(session, step);
+    case PHASE_CONTENT:
+        return take_content(session, step);
+    case PHASE_END:
+        return finish_content(session, step);
+    case PHASE_CLOSING:
+        break;
+    }
+    *step = step_end();
+    return true;
+}
+
+static Step session_run(void *data, TaskRef self, unsigned reasons)
+{
+    Session *session = data;
+    Step step = step_again();
+
+    log_set_number(session->number);
+    session->self = self;
+    session->reasons = reasons;
+    session->gate = reasons & WAKE_GATE ? session->gate_wanted : NULL;
+    if (session->waiting && session->waiting_for_client_too && (reasons & WAKE_HANGUP)) {
+        session->hangup_seen = true;
+        if (client_is_gone(session))
+            break_off(session, "lost connection");
+    }
+    for (int turns = 0; turns < TURNS_MAX; turns += session->phase == PHASE_CONTENT ? CONTENT_TURNS : 1)
+        if (advance(session, &step))
+            return step;
+    return flush(session, &step) ? step_again() : step;
+}
+
+static void session_free(void *data)
+{
+    Session *session = data;
+
+    log_set_number(session->number);
+    session->class->disconnect(session);
+    stream_clear(&session->stream);
+    if (session->line)
+        g_string_free(session->line, TRUE);
+    g_free(session);
+}
+
+TaskRef session_start(Sched *sched, int fd, const ServerClass *class, const SessionLimits *limits, Account *account,
+                      _Atomic int *closing, guint64 number, void *service)
+{
+    Session *session = g_new0(Session, 1);
+
+    session->class = class;
+    session->limits = limits;
+    session->sched = sched;
+    session->service = service;
+    session->number = number;
+    session->closing = closing;
+    session->where = "CONNECT";
+    stream_init(&session->stream, fd, account);
+    return sched_add(sched, fd, session_run, session_free, session);
+}

@@ -1,0 +1,261 @@
+/* client.c - who the client is: its name, what it may do, the greeting, and how the session ends in the log. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "smtpd/state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define NAME_WAIT_MS 100000 /* the resolver's own time limit is shorter; this is for a lost answer */
+
+void client_reset(Smtpd *smtpd)
+{
+    Peer *client = &smtpd->client;
+
+    if (client->name_query)
+        resolver_cancel(smtpd->service->resolver, client->name_query);
+    if (client->counted)
+        server_count_leave(smtpd->service->server, client->addr);
+    g_free(client->name);
+    g_free(client->reverse_name);
+    g_free(client->addr);
+    g_free(client->port);
+    g_free(client->text);
+    g_free(client->denied);
+    *client = (Peer){0};
+}
+
+void client_set_identity(Smtpd *smtpd, const char *name, const char *reverse_name, const char *addr, const char *port)
+{
+    Peer *client = &smtpd->client;
+    char *text = smtpd->settings->port_logging ? g_strdup_printf("%s[%s]:%s", name, addr, port)
+                                               : g_strdup_printf("%s[%s]", name, addr);
+    char *parts[] = {g_strdup(name), g_strdup(reverse_name), g_strdup(addr), g_strdup(port)};
+
+    g_free(client->name);
+    g_free(client->reverse_name);
+    g_free(client->addr);
+    g_free(client->port);
+    g_free(client->text);
+    client->name = parts[0];
+    client->reverse_name = parts[1];
+    client->addr = parts[2];
+    client->port = parts[3];
+    client->text = text;
+    smtpd->session->peer = text;
+}
+
+static bool is_in(const MatchList *list, const Peer *client)
+{
+    return match_host(list, client->name, client->addr) == MATCH_YES;
+}
+
+static unsigned discarded_keywords(const Smtpd *smtpd)
+{
+    g_autofree char *keywords = NULL;
+
+    if (tables_lookup(smtpd->settings->discard_maps, smtpd->client.addr, &keywords) == TABLE_FOUND)
+        return settings_parse_discard(keywords);
+    return smtpd->settings->discard;
+}
+
+void client_authorize(Smtpd *smtpd)
+{
+    const Settings *settings = smtpd->settings;
+    Peer *client = &smtpd->client;
+
+    client->discard = discarded_keywords(smtpd);
+    client->xforward = is_in(settings->xforward_hosts, client);
+    client->xclient = is_in(settings->xclient_hosts, client);
+    client->verp = is_in(settings->verp_clients, client);
+    client->rewrite_local =
+        (settings->rewrite_for_inet_interfaces && strcmp(smtpd->connection.addr, smtpd->connection.local_addr) == 0) ||
+        (settings->rewrite_for_inet_interfaces && smtpd->connection.addr[0] == '\0') ||
+        is_in(settings->rewrite_networks, client);
+    smtpd->session->bare_newline =
+        is_in(settings->bare_newline_exclusions, client) ? BARE_NEWLINE_NO : settings->bare_newline;
+}
+
+/* --- the name --- */
+
+static void take_name(Smtpd *smtpd, PeerName *found)
+{
+    if (found->warning)
+        log_warning("%s", found->warning);
+    client_set_identity(smtpd, found->name, found->reverse, smtpd->connection.addr, smtpd->connection.port);
+    peer_name_free(found);
+}
+
+/* True: the name is known (or is known to be unknown). */
+static bool name_is_known(Smtpd *smtpd)
+{
+    Peer *client = &smtpd->client;
+    PeerName *found = NULL;
+
+    if (client->name)
+        return true;
+    if (smtpd->connection.addr[0] == '\0') { /* a unix-domain socket: as Postfix shows it */
+        client_set_identity(smtpd, "localhost", "localhost", "127.0.0.1", "unknown");
+        return true;
+    }
+    if (!smtpd->settings->peername_lookup) {
+        client_set_identity(smtpd, "unknown", "unknown", smtpd->connection.addr, smtpd->connection.port);
+        return true;
+    }
+    if (client->name_query)
+        found = resolver_take_peer_name(smtpd->service->resolver, client->name_query);
+    else if (!client->name_asked)
+        found = resolver_peer_name(smtpd->service->resolver, smtpd->connection.addr, smtpd->session->self,
+                                   &client->name_query);
+    client->name_asked = true;
+    if (!found)
+        return false;
+    client->name_query = 0;
+    take_name(smtpd, found);
+    return true;
+}
+
+/* --- limits --- */
+
+static bool over_connection_limit(Smtpd *smtpd)
+{
+    const Settings *settings = smtpd->settings;
+    Peer *client = &smtpd->client;
+    int limit = settings->connection_count_limit;
+
+    if (limit <= 0 || client->xclient || is_in(settings->event_exceptions, client))
+        return false;
+    client->counted = true;
+    unsigned count = server_count_enter(smtpd->service->server, client->addr);
+    if (count <= (unsigned)limit)
+        return false;
+    log_warning("Connection concurrency limit exceeded: %u from %s for service %s", count, client->text,
+                smtpd->service->process->name);
+    session_replyf(smtpd->session, "421 4.7.0 %s Error: too many connections from %s", settings->hostname,
+                   client->addr);
+    return true;
+}
+
+/* --- the greeting --- */
+
+bool client_early(Session *session, const char *after)
+{
+    Smtpd *smtpd = smtpd_of(session);
+    g_autoptr(GString) shown = g_string_new(NULL);
+    size_t len;
+    const char *data;
+
+    if (session->stream.in_len == 0)
+        stream_fill(&session->stream, STREAM_READ_MAX);
+    data = stream_peek(&session->stream, &len);
+    for (size_t i = 0; i < MIN(len, 100); i++) {
+        if (data[i] == '\r')
+            g_string_append(shown, "\\r");
+        else if (data[i] == '\n')
+            g_string_append(shown, "\\n");
+        else if (data[i] == '\t')
+            g_string_append(shown, "\\t");
+        else if (data[i] == '\\')
+            g_string_append(shown, "\\\\");
+        else if (g_ascii_isprint(data[i]))
+            g_string_append_c(shown, data[i]);
+        else
+            g_string_append_printf(shown, "\\%03o", (unsigned char)data[i]);
+    }
+    log_info("improper command pipelining after %s from %s: %s", after, smtpd->client.text, shown->str);
+    if (!smtpd->settings->forbid_unauth_pipelining)
+        return false;
+    session_reply(session, "554 5.5.0 Error: SMTP protocol synchronization");
+    session_hang_up(session);
+    return true;
+}
+
+Outcome client_greet(Smtpd *smtpd)
+{
+    Session *session = smtpd->session;
+    AccessFacts facts = smtpd_facts(smtpd, "CONNECT");
+
+    smtpd->decision = access_check(smtpd->settings->access, ACCESS_CONNECT, &facts);
+    if (smtpd->decision->kind == DECISION_REJECT)
+        smtpd->client.denied = g_strdup(smtpd->decision->reply);
+    if (smtpd_act_on_decision(smtpd, &facts))
+        return outcome_done();
+    session_replyf(session, "220 %s", smtpd->settings->banner);
+    return outcome_done();
+}
+
+Outcome client_connected(Session *session)
+{
+    Smtpd *smtpd = smtpd_of(session);
+
+    smtpd->session = session;
+    if (!name_is_known(smtpd))
+        return outcome_wait(clock_ms() + NAME_WAIT_MS, true);
+    log_info("connect from %s", smtpd->client.text);
+    client_authorize(smtpd);
+    if (over_connection_limit(smtpd))
+        return outcome_done();
+    if (stream_has_more(&session->stream)) {
+        session->early_talked = true;
+        if (client_early(session, "CONNECT"))
+            return outcome_done();
+    }
+    return client_greet(smtpd);
+}
+
+/* --- the end --- */
+
+void client_broken(Session *session, const char *reason)
+{
+    Smtpd *smtpd = smtpd_of(session);
+    const char *id = smtpd->transaction ? smtpd->service->sink->queue_id(smtpd) : NULL;
+    g_autofree char *prefix = id ? g_strdup_printf("%s: ", id) : g_strdup("");
+
+    if (!smtpd->client.text || (strcmp(session->where, "END-OF-MESSAGE") == 0 && session->phase != PHASE_END))
+        return; /* a client that closes when its message is taken does no wrong */
+    if (session->phase == PHASE_CONTENT)
+        log_info("%s%s after %s (%" G_GUINT64_FORMAT " bytes) from %s", prefix, reason, session->where,
+                 session->content_octets, smtpd->client.text);
+    else
+        log_info("%s%s after %s from %s", prefix, reason, session->where, smtpd->client.text);
+}
+
+static void log_disconnect(const Smtpd *smtpd)
+{
+    const Session *session = smtpd->session;
+    g_autoptr(GString) line = g_string_new(NULL);
+    unsigned good = 0, all = 0;
+
+    for (size_t i = 0; i < SESSION_COMMANDS_MAX; i++) {
+        const CommandCount *count = &session->counts[i];
+        if (count->all == 0)
+            continue;
+        g_string_append_printf(line, " %s=%u", smtpd_class.commands[i].counter, count->good);
+        if (count->good != count->all)
+            g_string_append_printf(line, "/%u", count->all);
+        good += count->good;
+        all += count->all;
+    }
+    g_string_append_printf(line, " commands=%u", good);
+    if (good != all || all == 0)
+        g_string_append_printf(line, "/%u", all);
+    if (session->decoder.saw_bare_lf && session->bare_newline == BARE_NEWLINE_NOTE)
+        g_string_append(line, " notes=bare_lf");
+    log_info("disconnect from %s%s", smtpd->client.text, line->str);
+}
+
+void client_disconnected(Session *session)
+{
+    Smtpd *smtpd = smtpd_of(session);
+
+    transaction_end(smtpd, true);
+    if (smtpd->client.text)
+        log_disconnect(smtpd);
+    client_reset(smtpd);
+    g_clear_pointer(&smtpd->decision, decision_free);
+    reply_free(smtpd->refusal);
+    xf_attrs_clear(&smtpd->forwarded);
+    g_free(smtpd->helo);
+    server_session_ended(smtpd->service->server);
+    g_free(smtpd);
+}

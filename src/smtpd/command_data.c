@@ -1,0 +1,244 @@
+/* command_data.c - DATA and BDAT: the content and its end. */
+#include "base/log.h"
+#include "smtp/command.h"
+#include "smtpd/state.h"
+
+#include <string.h>
+
+/* May content come now? NULL: yes. */
+static const char *no_content_now(const Smtpd *smtpd)
+{
+    if (!smtpd->transaction)
+        return "503 5.5.1 Error: need RCPT command";
+    if (smtpd->transaction->envelope->recipients->len == 0)
+        return "554 5.5.1 Error: no valid recipients";
+    return NULL;
+}
+
+/* smtpd_data_restrictions. True: refused, replied. */
+static bool refused(Smtpd *smtpd, const char *state)
+{
+    AccessFacts facts = smtpd_facts(smtpd, state);
+
+    facts.recipient_count = smtpd->transaction->envelope->recipients->len;
+    smtpd->decision = access_check(smtpd->settings->access, ACCESS_DATA, &facts);
+    return smtpd_act_on_decision(smtpd, &facts);
+}
+
+Outcome command_data(Session *session, const char *line)
+{
+    Smtpd *smtpd = smtpd_of(session);
+    const char *error = smtpd_in_chunks(smtpd) ? "503 5.5.1 Error: DATA after BDAT" : no_content_now(smtpd);
+
+    if (!error && line[strlen("DATA") + strspn(line + strlen("DATA"), " \t")] != '\0')
+        error = "501 5.5.4 Syntax: DATA";
+    if (error) {
+        session_reply(session, error);
+        return outcome_done();
+    }
+    if (!session->waiting && refused(smtpd, "DATA"))
+        return outcome_done();
+    Outcome outcome = smtpd->service->sink->data(smtpd, line);
+    if (outcome.kind != OUTCOME_DONE)
+        return outcome;
+    if (smtpd->refusal) {
+        session_reply_take(session, g_steal_pointer(&smtpd->refusal));
+        return outcome_done();
+    }
+    transaction_begin_content(smtpd);
+    session_reply(session, "354 End data with <CR><LF>.<CR><LF>");
+    session_begin_data(session, session->bare_newline);
+    return outcome_done();
+}
+
+/* --- BDAT --- */
+
+/* The chunk's payload comes whatever we think of it: it is read, and the reply is given behind it. */
+static void skip_chunk(Smtpd *smtpd, guint64 size, bool last, const char *error)
+{
+    Session *session = smtpd->session;
+
+    smtpd->refusal = reply_new(error);
+    session_begin_chunk(session, session->bare_newline, size, true, last);
+}
+
+static void log_chunk(const Smtpd *smtpd, const char *what, const char *tail)
+{
+    log_warning("%s: %s%s%s", smtpd_queue_id(smtpd), what, smtpd->client.text, tail);
+}
+
+/* Why this chunk cannot be taken. NULL: it can. Caller frees. */
+static char *chunk_error(Smtpd *smtpd, guint64 size, bool last)
+{
+    const Transaction *transaction = smtpd->transaction;
+    gint64 limit = smtpd->settings->message_size_limit;
+    const char *error = no_content_now(smtpd);
+
+    if (smtpd->chunk_refused)
+        return g_strdup_printf("551 5.0.0 Discarded %" G_GUINT64_FORMAT " bytes after earlier error", size);
+    if (error)
+        return g_strdup(error);
+    if (size == 0 && !last)
+        return g_strdup("551 5.7.1 Null BDAT request");
+    if (limit > 0 && (size > (guint64)limit || transaction->size > (guint64)limit - size)) {
+        log_chunk(smtpd, "BDAT request from ", " exceeds message size limit");
+        return g_strdup("552 5.3.4 Chunk exceeds message size limit");
+    }
+    return NULL;
+}
+
+Outcome command_bdat(Session *session, const char *line)
+{
+    Smtpd *smtpd = smtpd_of(session);
+    Transaction *transaction = smtpd->transaction;
+    guint64 size;
+    bool last;
+
+    if (smtpd->client.discard & EHLO_CHUNKING) {
+        session_reply(session, "521 5.5.1 Error: command not implemented");
+        return outcome_done();
+    }
+    if (!bdat_command_parse(line, &size, &last)) {
+        g_autofree char *shown = log_quote(line, MIN(strlen(line), 100));
+        log_warning("%s: malformed BDAT command syntax from %s: %s", smtpd_queue_id(smtpd), smtpd->client.text, shown);
+        session_reply(session, "521 5.5.4 Syntax: BDAT count [LAST]");
+        return outcome_done();
+    }
+    g_autofree char *error = session->waiting ? NULL : chunk_error(smtpd, size, last);
+    if (error) {
+        skip_chunk(smtpd, size, last, error);
+        return outcome_done();
+    }
+    if (!transaction->chunked) {
+        if (!session->waiting) {
+            AccessFacts facts = smtpd_facts(smtpd, "BDAT");
+            facts.recipient_count = transaction->envelope->recipients->len;
+            smtpd->decision = access_check(smtpd->settings->access, ACCESS_DATA, &facts);
+            if (smtpd->decision->kind == DECISION_REJECT) {
+                g_autoptr(Decision) decision = g_steal_pointer(&smtpd->decision);
+                smtpd_log_reject(smtpd, &facts, decision->reply);
+                skip_chunk(smtpd, size, last, decision->reply);
+                return outcome_done();
+            }
+            smtpd_act_on_decision(smtpd, &facts);
+        }
+        Outcome outcome = smtpd->service->sink->data(smtpd, "DATA");
+        if (outcome.kind != OUTCOME_DONE)
+            return outcome;
+        if (smtpd->refusal) {
+            g_autoptr(Reply) refusal = g_steal_pointer(&smtpd->refusal);
+            skip_chunk(smtpd, size, last, reply_text(refusal));
+            return outcome_done();
+        }
+        transaction_begin_content(smtpd);
+    }
+    session_begin_chunk(session, session->bare_newline, size, !transaction->chunked, last);
+    transaction->chunked = true;
+    return outcome_done();
+}
+
+/* --- content --- */
+
+static void emit(void *user, const char *data, size_t len, bool ends_line)
+{
+    Smtpd *smtpd = user;
+
+    smtpd->service->sink->content(smtpd, data, len, ends_line);
+}
+
+Outcome content_piece(Session *session, const char *data, size_t len, bool ends_line)
+{
+    Smtpd *smtpd = smtpd_of(session);
+    Transaction *transaction = smtpd->transaction;
+    gint64 limit = smtpd->settings->message_size_limit;
+
+    if (smtpd->refusal || transaction->too_big) /* read to its end, and dropped */
+        return outcome_done();
+    Outcome outcome = smtpd->service->sink->ready(smtpd, len);
+    if (outcome.kind != OUTCOME_DONE)
+        return outcome;
+    transaction->size += len + (ends_line ? 2 : 0);
+    if (limit > 0 && transaction->size > (guint64)limit) {
+        transaction->too_big = true;
+        log_warning("%s: queue file size limit exceeded", smtpd_queue_id(smtpd));
+        return outcome_done();
+    }
+    opening_add(&transaction->opening, data, len, ends_line, emit, smtpd);
+    return outcome_done();
+}
+
+/* The end of a chunk that could not be taken. What came before it is lost with it (later chunks are discarded until
+ * LAST or RSET). */
+static void end_skipped_chunk(Smtpd *smtpd)
+{
+    session_reply_take(smtpd->session, g_steal_pointer(&smtpd->refusal));
+    transaction_end(smtpd, true);
+    smtpd->chunk_refused = !smtpd->session->bdat_last;
+}
+
+/* smtpd_forbid_bare_newline = reject. True: refused, replied. */
+static bool refused_for_bare_newline(Smtpd *smtpd, const AccessFacts *facts)
+{
+    const Session *session = smtpd->session;
+
+    if (session->bare_newline != BARE_NEWLINE_REJECT || !session->decoder.saw_bare_lf)
+        return false;
+    smtpd_log_reject(smtpd, facts, "bare <LF> received");
+    g_autofree char *text = g_strdup_printf("%d 5.5.2 %s Error: bare <LF> received", smtpd->settings->bare_newline_code,
+                                            smtpd->settings->hostname);
+    smtpd_refuse(smtpd, text);
+    return true;
+}
+
+/* What we ourselves refuse complete content for. True: refused, replied. */
+static bool refused_at_end(Smtpd *smtpd)
+{
+    static const char too_big[] = "552 5.3.4 Error: message file too big";
+    Transaction *transaction = smtpd->transaction;
+    AccessFacts facts = smtpd_facts(smtpd, "END-OF-MESSAGE");
+
+    if (refused_for_bare_newline(smtpd, &facts))
+        return true;
+    if (transaction->too_big) {
+        smtpd->service->sink->dropped(smtpd, too_big);
+        smtpd_refuse(smtpd, too_big);
+        return true;
+    }
+    facts.recipient_count = transaction->envelope->recipients->len;
+    smtpd->decision = access_check(smtpd->settings->access, ACCESS_END_OF_DATA, &facts);
+    return smtpd_act_on_decision(smtpd, &facts);
+}
+
+static void take_reply(Smtpd *smtpd)
+{
+    Session *session = smtpd->session;
+    Reply *reply = g_steal_pointer(&smtpd->refusal);
+
+    if (reply_is(reply, 2))
+        session->errors = session->junk = 0;
+    session_reply_take(session, reply);
+}
+
+Outcome content_end(Session *session)
+{
+    Smtpd *smtpd = smtpd_of(session);
+
+    if (smtpd->refusal) {
+        end_skipped_chunk(smtpd);
+        return outcome_done();
+    }
+    if (session->bdat && !session->bdat_last) {
+        session_replyf(session, "250 2.0.0 Ok: %" G_GUINT64_FORMAT " bytes", session->chunk_size);
+        return outcome_done();
+    }
+    if (!session->waiting && refused_at_end(smtpd)) {
+        transaction_end(smtpd, true);
+        return outcome_done();
+    }
+    Outcome outcome = smtpd->service->sink->end(smtpd);
+    if (outcome.kind != OUTCOME_DONE)
+        return outcome;
+    take_reply(smtpd);
+    transaction_end(smtpd, false);
+    return outcome_done();
+}

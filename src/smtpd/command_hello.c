@@ -1,0 +1,127 @@
+/* command_hello.c - HELO and EHLO. */
+#include "base/log.h"
+#include "smtpd/state.h"
+
+#include <string.h>
+
+/* What a name may not hold in log lines and headers. */
+static void neuter(char *name)
+{
+    for (char *at = name; *at; at++)
+        if (g_ascii_iscntrl(*at) || strchr(" <>()\\\";@", *at))
+            *at = '?';
+}
+
+/* The argument, words joined with one blank. NULL: there is none. */
+static char *argument_of(const char *line)
+{
+    g_autoptr(GPtrArray) words = command_words(line);
+    g_autoptr(GString) name = g_string_new(NULL);
+
+    for (guint i = 1; words && i < words->len; i++)
+        g_string_append_printf(name, "%s%s", i > 1 ? " " : "", (char *)g_ptr_array_index(words, i));
+    if (name->len == 0)
+        return NULL;
+    neuter(name->str);
+    return g_string_free(g_steal_pointer(&name), FALSE);
+}
+
+/* Both begin anew. True: the name is taken; false: replied. */
+static bool greet(Session *session, const char *line, bool extended)
+{
+    Smtpd *smtpd = smtpd_of(session);
+    g_autofree char *name = argument_of(line);
+
+    if (!name) {
+        session_replyf(session, "501 Syntax: %s hostname", extended ? "EHLO" : "HELO");
+        return false;
+    }
+    transaction_end(smtpd, true);
+    g_free(smtpd->helo);
+    smtpd->helo = g_steal_pointer(&name);
+    if (extended) {
+        smtpd->protocol = "ESMTP";
+        session->esmtp = true;
+    }
+    AccessFacts facts = smtpd_facts(smtpd, extended ? "EHLO" : "HELO");
+    smtpd->decision = access_check(smtpd->settings->access, ACCESS_HELO, &facts);
+    return !smtpd_act_on_decision(smtpd, &facts);
+}
+
+Outcome command_helo(Session *session, const char *line)
+{
+    if (greet(session, line, false))
+        session_replyf(session, "250 %s", smtpd_of(session)->settings->hostname);
+    return outcome_done();
+}
+
+static void log_discarded(const Smtpd *smtpd, unsigned discard)
+{
+    static const struct {
+        unsigned bit;
+        const char *word;
+    } names[] = {
+        {EHLO_PIPELINING, "pipelining"},
+        {EHLO_SIZE, "size"},
+        {EHLO_VRFY, "vrfy"},
+        {EHLO_ETRN, "etrn"},
+        {EHLO_AUTH, "auth"},
+        {EHLO_XVERP, "verp"},
+        {EHLO_STARTTLS, "starttls"},
+        {EHLO_XFORWARD, "xforward"},
+        {EHLO_XCLIENT, "xclient"},
+        {EHLO_ENHANCEDSTATUSCODES, "enhancedstatuscodes"},
+        {EHLO_8BITMIME, "8bitmime"},
+        {EHLO_DSN, "dsn"},
+        {EHLO_SMTPUTF8, "smtputf8"},
+        {EHLO_CHUNKING, "chunking"},
+    };
+    g_autoptr(GString) words = g_string_new(NULL);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+        if (discard & names[i].bit)
+            g_string_append_printf(words, " %s", names[i].word);
+    if (words->len > 0 && !(discard & EHLO_SILENT_DISCARD))
+        log_info("discarding EHLO keywords:%s", words->str);
+}
+
+Outcome command_ehlo(Session *session, const char *line)
+{
+    Smtpd *smtpd = smtpd_of(session);
+    const Settings *settings = smtpd->settings;
+    const Peer *client = &smtpd->client;
+
+    if (!greet(session, line, true))
+        return outcome_done();
+
+    unsigned discard = client->discard;
+    bool sized = settings->message_size_limit > 0;
+    g_autofree char *size =
+        sized ? g_strdup_printf("SIZE %" G_GINT64_FORMAT, settings->message_size_limit) : g_strdup("SIZE");
+    const struct {
+        bool offered;
+        unsigned bit;
+        const char *text;
+    } rows[] = {
+        {true, EHLO_PIPELINING, "PIPELINING"},
+        {true, EHLO_SIZE, size},
+        {!settings->disable_vrfy, EHLO_VRFY, "VRFY"},
+        {true, EHLO_ETRN, "ETRN"},
+        {client->verp, EHLO_XVERP, "XVERP"},
+        {client->xclient, EHLO_XCLIENT, "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT DESTADDR DESTPORT"},
+        {client->xforward, EHLO_XFORWARD, "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT"},
+        {true, EHLO_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES"},
+        {true, EHLO_8BITMIME, "8BITMIME"},
+        {true, EHLO_DSN, "DSN"},
+        {settings->rules.smtputf8, EHLO_SMTPUTF8, "SMTPUTF8"},
+        {true, EHLO_CHUNKING, "CHUNKING"},
+    };
+    g_autoptr(GString) text = g_string_new(NULL);
+    g_string_printf(text, "250 %s", settings->hostname);
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++)
+        if (rows[i].offered && !(discard & rows[i].bit))
+            g_string_append_printf(text, "\n250 %s", rows[i].text);
+    log_discarded(smtpd, discard);
+    session_reply_take(session, reply_new(text->str));
+    return outcome_done();
+}

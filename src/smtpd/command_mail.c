@@ -1,0 +1,128 @@
+/* command_mail.c - MAIL FROM. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "smtpd/state.h"
+
+#include <sys/statvfs.h>
+
+/* The grammar as this client may use it. */
+static CommandRules rules_of(const Smtpd *smtpd)
+{
+    CommandRules rules = smtpd->settings->rules;
+    unsigned discard = smtpd->client.discard;
+
+    rules.smtputf8 &= !(discard & EHLO_SMTPUTF8);
+    rules.dsn = !(discard & EHLO_DSN);
+    rules.size = !(discard & EHLO_SIZE);
+    rules.body8bit = !(discard & EHLO_8BITMIME);
+    rules.verp = smtpd->client.verp && !(discard & EHLO_XVERP);
+    return rules;
+}
+
+/* Refusals that come before the command's grammar. NULL: none. */
+static const char *out_of_order(const Smtpd *smtpd)
+{
+    if (smtpd->settings->helo_required && !smtpd->helo)
+        return "503 5.5.1 Error: send HELO/EHLO first";
+    if (smtpd_in_chunks(smtpd))
+        return "503 5.5.1 Error: MAIL after BDAT";
+    if (smtpd->transaction)
+        return "503 5.5.1 Error: nested MAIL command";
+    return NULL;
+}
+
+static const char *too_large(const Smtpd *smtpd, gint64 size)
+{
+    gint64 limit = smtpd->settings->message_size_limit;
+
+    return limit > 0 && size > limit ? "552 5.3.4 Message size exceeds fixed limit" : NULL;
+}
+
+static const char *too_little_space(const Smtpd *smtpd)
+{
+    const Settings *settings = smtpd->settings;
+    struct statvfs disk;
+
+    if (!smtpd->service->sink->checks_space(smtpd) || statvfs(smtpd->service->content_directory, &disk) != 0)
+        return NULL;
+    double available = (double)disk.f_bavail * (double)disk.f_frsize;
+    bool enough =
+        available > (double)settings->queue_minfree && available / 1.5 >= (double)settings->message_size_limit;
+    if (enough)
+        return NULL;
+    log_warning("not enough free space in mail queue: %.0f bytes < 1.5*message size limit", available);
+    return "452 4.3.1 Insufficient system storage";
+}
+
+static const char *too_busy(const Smtpd *smtpd)
+{
+    const SmtpdService *service = smtpd->service;
+    Account *account = server_account(service->server);
+
+    if (account->limit && account->used >= account->limit)
+        return "452 4.3.1 Insufficient system resources";
+    if (service->slots && slots_line_is_full(service->slots))
+        return "451 4.3.2 Error: try again later";
+    return NULL;
+}
+
+/* Refusals that are logged as rejects. */
+static const char *no_room(const Smtpd *smtpd, gint64 size)
+{
+    const char *refusal = too_large(smtpd, size);
+
+    if (!refusal)
+        refusal = too_little_space(smtpd);
+    return refusal ? refusal : too_busy(smtpd);
+}
+
+Outcome command_mail(Session *session, const char *line)
+{
+    Smtpd *smtpd = smtpd_of(session);
+    const SinkClass *sink = smtpd->service->sink;
+    CommandRules rules = rules_of(smtpd);
+    MailCommand mail;
+    g_autofree char *bad_address = NULL;
+
+    if (!smtpd->transaction || !session->waiting) { /* not run again for the sink */
+        const char *disorder = out_of_order(smtpd);
+        if (disorder) {
+            session_reply(session, disorder);
+            return outcome_done();
+        }
+        g_autofree char *error = mail_command_parse(line, &rules, &mail, &bad_address);
+        if (bad_address)
+            log_warning("Illegal address syntax from %s in MAIL command: %s", smtpd->client.text, bad_address);
+        if (error) {
+            session_reply(session, error);
+            return outcome_done();
+        }
+        AccessFacts facts = smtpd_facts(smtpd, "MAIL");
+        facts.sender = mail.address;
+        facts.sender_text = mail.text;
+        smtpd->decision = access_check(smtpd->settings->access, ACCESS_MAIL, &facts);
+        const char *refusal = smtpd->decision->kind == DECISION_REJECT ? NULL : no_room(smtpd, mail.size);
+        if (refusal) {
+            g_clear_pointer(&smtpd->decision, decision_free);
+            smtpd_log_reject(smtpd, &facts, refusal);
+            smtpd_refuse(smtpd, refusal);
+        }
+        if (refusal || smtpd_act_on_decision(smtpd, &facts)) {
+            mail_command_clear(&mail);
+            return outcome_done();
+        }
+        transaction_begin(smtpd, &mail, line);
+    }
+    if (!smtpd->settings->delay_open) {
+        Outcome outcome = sink->mail(smtpd);
+        if (outcome.kind != OUTCOME_DONE)
+            return outcome;
+        if (smtpd->refusal) {
+            session_reply_take(session, g_steal_pointer(&smtpd->refusal));
+            transaction_end(smtpd, true);
+            return outcome_done();
+        }
+    }
+    session_reply(session, "250 2.1.0 Ok");
+    return outcome_done();
+}

@@ -1,0 +1,80 @@
+/* command_xforward.c - XFORWARD and XCLIENT: a peer that we trust speaks of somebody else. */
+#include "base/log.h"
+#include "smtpd/state.h"
+
+#include <string.h>
+
+/* Checks in the order that the replies are known for. True: refused, replied. */
+static bool refused(Session *session, const char *line, const char *verb, bool authorized)
+{
+    const char *rest = line + strlen(verb);
+
+    if (smtpd_of(session)->transaction)
+        session_reply(session, "503 5.5.1 Error: MAIL transaction in progress");
+    else if (rest[strspn(rest, " \t")] == '\0')
+        session_replyf(session, "501 5.5.4 Syntax: %s attribute=value...", verb);
+    else if (!authorized)
+        session_reply(session, "550 5.7.0 Error: insufficient authorization");
+    else
+        return false;
+    return true;
+}
+
+Outcome command_xforward(Session *session, const char *line)
+{
+    Smtpd *smtpd = smtpd_of(session);
+    const Settings *settings = smtpd->settings;
+
+    if (refused(session, line, "XFORWARD", smtpd->client.xforward))
+        return outcome_done();
+    g_autofree char *error = xforward_command_parse(line, false, settings->ipv4, settings->ipv6, &smtpd->forwarded);
+    session_reply(session, error ? error : "250 2.0.0 Ok");
+    return outcome_done();
+}
+
+static const char *given(const XfAttrs *attrs, XfAttr attr, const char *otherwise)
+{
+    if (!(attrs->given & (1u << attr)))
+        return otherwise;
+    return attrs->value[attr] && *attrs->value[attr] ? attrs->value[attr] : "unknown";
+}
+
+/* The session begins anew, as somebody else's. */
+static void become(Smtpd *smtpd, const XfAttrs *attrs)
+{
+    Peer *client = &smtpd->client;
+    g_autofree char *name = g_strdup(given(attrs, XF_NAME, client->name));
+    g_autofree char *reverse =
+        g_strdup(given(attrs, XF_REVERSE_NAME, attrs->given & (1u << XF_NAME) ? name : client->reverse_name));
+    g_autofree char *addr = g_strdup(given(attrs, XF_ADDR, client->addr));
+    g_autofree char *port = g_strdup(given(attrs, XF_PORT, attrs->given & (1u << XF_ADDR) ? "unknown" : client->port));
+    const char *protocol = given(attrs, XF_PROTO, "SMTP");
+
+    transaction_end(smtpd, true);
+    client_reset(smtpd);
+    client_set_identity(smtpd, name, reverse, addr, port);
+    smtpd->protocol = g_ascii_strcasecmp(protocol, "ESMTP") == 0 ? "ESMTP" : "SMTP";
+    g_clear_pointer(&smtpd->helo, g_free);
+    if ((attrs->given & (1u << XF_HELO)) && attrs->value[XF_HELO] && *attrs->value[XF_HELO])
+        smtpd->helo = g_strdup(attrs->value[XF_HELO]);
+    client_authorize(smtpd);
+}
+
+Outcome command_xclient(Session *session, const char *line)
+{
+    Smtpd *smtpd = smtpd_of(session);
+    const Settings *settings = smtpd->settings;
+    XfAttrs attrs = {0};
+
+    if (refused(session, line, "XCLIENT", smtpd->client.xclient))
+        return outcome_done();
+    g_autofree char *error = xforward_command_parse(line, true, settings->ipv4, settings->ipv6, &attrs);
+    if (error) {
+        session_reply(session, error);
+    } else {
+        become(smtpd, &attrs);
+        client_greet(smtpd);
+    }
+    xf_attrs_clear(&attrs);
+    return outcome_done();
+}

@@ -1,0 +1,112 @@
+/* commands.c - the table of an SMTP server's commands, and what is looked at before one of them runs. */
+#include "base/log.h"
+#include "smtpd/state.h"
+
+#include <string.h>
+
+static const Command commands[] = {
+    {"HELO", "helo", COMMAND_JUNK | COMMAND_LAST, command_helo},
+    {"EHLO", "ehlo", COMMAND_JUNK | COMMAND_LAST, command_ehlo},
+    {"XCLIENT", "xclient", COMMAND_LAST | COMMAND_RESTARTS, command_xclient},
+    {"XFORWARD", "xforward", 0, command_xforward},
+    {"STARTTLS", "starttls", COMMAND_LAST, command_starttls},
+    {"AUTH", "auth", 0, command_auth},
+    {"MAIL", "mail", 0, command_mail},
+    {"RCPT", "rcpt", 0, command_rcpt},
+    {"DATA", "data", COMMAND_LAST, command_data},
+    {"BDAT", "bdat", 0, command_bdat},
+    {"RSET", "rset", COMMAND_JUNK, command_rset},
+    {"NOOP", "noop", COMMAND_JUNK | COMMAND_LAST, command_noop},
+    {"VRFY", "vrfy", COMMAND_JUNK | COMMAND_LAST, command_vrfy},
+    {"ETRN", "etrn", COMMAND_JUNK, command_etrn},
+    {"QUIT", "quit", 0, command_quit},
+    {"HELP", "help", 0, command_help},
+    {NULL, "unknown", 0, NULL},
+};
+
+G_STATIC_ASSERT(G_N_ELEMENTS(commands) <= SESSION_COMMANDS_MAX);
+
+/* smtpd_delay_reject=no and the client was refused when it came: nothing but QUIT is left to it. */
+static bool deny(Session *session, const Command *command)
+{
+    const Smtpd *smtpd = smtpd_of(session);
+
+    if (!smtpd->client.denied || command->run == command_quit)
+        return false;
+    session_replyf(session, "503 5.7.0 Error: access denied for %s", smtpd->client.text);
+    return true;
+}
+
+/* smtpd_command_filter: a table that sees every line first. */
+static void rewrite_line(Smtpd *smtpd, GString *line)
+{
+    g_autofree char *replacement = NULL;
+
+    if (tables_lookup(smtpd->settings->command_filter, line->str, &replacement) != TABLE_FOUND)
+        return;
+    log_info("%s: replacing command \"%s\" with \"%s\"", smtpd->client.text, line->str, replacement);
+    g_string_assign(line, replacement);
+    line->str[strcspn(line->str, "\r\n")] = '\0'; /* a table cannot make two commands of one */
+    line->len = strlen(line->str);
+}
+
+bool command_filter(Session *session, GString *line)
+{
+    Smtpd *smtpd = smtpd_of(session);
+
+    rewrite_line(smtpd, line);
+    if (smtpd->settings->rules.smtputf8 && !g_utf8_validate(line->str, (gssize)line->len, NULL)) {
+        session_reply(session, "500 5.5.2 Error: bad UTF-8 syntax");
+        return true;
+    }
+    if (line->str[strspn(line->str, " \t")] == '\0') {
+        session_reply(session, "500 5.5.2 Error: bad syntax");
+        return true;
+    }
+    g_string_erase(line, 0, (gssize)strspn(line->str, " \t"));
+    return false;
+}
+
+/* A word that ends in ':' and is a header's name: the client speaks to us as if we were past DATA. */
+static bool looks_like_header(const char *word)
+{
+    size_t len = strlen(word);
+
+    return len > 1 && word[len - 1] == ':' && strcspn(word, ":") == len - 1;
+}
+
+Outcome command_unknown(Session *session, const char *line)
+{
+    Smtpd *smtpd = smtpd_of(session);
+    g_autofree char *word = g_strndup(line, strcspn(line, " \t"));
+
+    if (match_string(smtpd->settings->noop_commands, word) == MATCH_YES) {
+        session_reply(session, "250 2.0.0 Ok");
+        if (session->junk++ > session->limits->junk_limit)
+            session->errors++;
+        return outcome_done();
+    }
+    if (looks_like_header(word) || match_string(smtpd->settings->forbidden_commands, word) == MATCH_YES) {
+        g_autofree char *shown = log_quote(line, MIN(strlen(line), 100));
+        log_warning("non-SMTP command from %s: %s", smtpd->client.text, shown);
+        session_reply(session, "221 2.7.0 Error: I can break rules, too. Goodbye.");
+        session_hang_up(session);
+        return outcome_done();
+    }
+    session_reply(session, "500 5.5.2 Error: command not recognized");
+    return outcome_done();
+}
+
+const ServerClass smtpd_class = {
+    .commands = commands,
+    .connect = client_connected,
+    .line_filter = command_filter,
+    .deny = deny,
+    .unknown = command_unknown,
+    .early_talker = client_early,
+    .content = content_piece,
+    .end = content_end,
+    .in_transaction = transaction_in,
+    .broken = client_broken,
+    .disconnect = client_disconnected,
+};

@@ -1,0 +1,182 @@
+/* proxy.c - the dialogue with a before-queue filter. */
+#include "smtpd/proxy.h"
+#include "base/log.h"
+#include "mail/address.h"
+
+#include <string.h>
+
+static const char *filter_name(const Smtpd *smtpd)
+{
+    return smtpd->settings->proxy->name;
+}
+
+void proxy_log_failure(Smtpd *smtpd, const GError *error)
+{
+    if (g_error_matches(error, CLIENT_ERROR, CLIENT_ERROR_CONNECT))
+        log_warning("connect to proxy filter %s: %s", filter_name(smtpd), error->message);
+    else if (g_error_matches(error, CLIENT_ERROR, CLIENT_ERROR_TIMEOUT))
+        log_warning("timeout talking to proxy %s", filter_name(smtpd));
+    else
+        log_warning("lost connection with proxy %s", filter_name(smtpd));
+}
+
+static void log_unexpected(Smtpd *smtpd, const char *command, const Reply *reply)
+{
+    g_autofree char *shown = reply_for_log(reply);
+
+    log_warning("proxy %s rejected \"%s\": \"%s\"", filter_name(smtpd), command, shown);
+}
+
+/* What the client gets for a reply of an unexpected class: refusals as they are, all else hides behind the fixed text.
+ */
+static Reply *refusal_for(const Reply *reply)
+{
+    return reply_is(reply, 4) || reply_is(reply, 5) ? reply_copy(reply) : reply_new(QUEUE_FILE_ERROR);
+}
+
+bool proxy_command(Smtpd *smtpd, Client *filter, const char *line, int want, Reply **ret_reply, bool *ret_lost)
+{
+    g_autoptr(Reply) reply = NULL;
+    g_autoptr(GError) error = NULL;
+
+    *ret_lost = !client_command_line(filter, &reply, &error, line);
+    if (*ret_lost) {
+        proxy_log_failure(smtpd, error);
+        *ret_reply = reply_new(QUEUE_FILE_ERROR);
+        return false;
+    }
+    bool expected = reply_is(reply, want);
+    if (!expected)
+        log_unexpected(smtpd, line, reply);
+    *ret_reply = expected ? g_steal_pointer(&reply) : refusal_for(reply);
+    return expected;
+}
+
+/* For what the client did not say itself: whatever the filter answers, strangers learn nothing of it. */
+static bool own_command(Smtpd *smtpd, Client *filter, const char *line, Reply **ret_reply)
+{
+    g_autoptr(GError) error = NULL;
+    bool done =
+        line ? client_command_line(filter, ret_reply, &error, line) : client_read_reply(filter, ret_reply, &error);
+
+    if (!done) {
+        proxy_log_failure(smtpd, error);
+        return false;
+    }
+    if (reply_is(*ret_reply, 2))
+        return true;
+    log_unexpected(smtpd, line ? line : "connection request", *ret_reply);
+    return false;
+}
+
+/* The XFORWARD attributes of the EHLO reply. */
+static unsigned offered_attributes(const Reply *reply)
+{
+    g_auto(GStrv) lines = g_strsplit(reply_text(reply), "\n", -1);
+    unsigned offered = 0;
+
+    for (char **line = lines; *line; line++)
+        if (strlen(*line) > 4)
+            offered |= xforward_offer_parse(*line + 4);
+    return offered;
+}
+
+static char *known(const char *value)
+{
+    return g_strdup(value && strcmp(value, "unknown") != 0 ? value : "");
+}
+
+/* What the next hop shall know of our client: what we were told ourselves, or what we see. */
+static void describe_client(const Smtpd *smtpd, XfAttrs *attrs)
+{
+    const Origin *origin = &smtpd->transaction->envelope->origin;
+
+    attrs->value[XF_NAME] = known(origin->name);
+    attrs->value[XF_ADDR] = known(origin->addr);
+    attrs->value[XF_PORT] = known(origin->port);
+    attrs->value[XF_HELO] = g_strdup(origin->helo ? origin->helo : "");
+    attrs->value[XF_IDENT] = g_strdup(smtpd->forwarded.value[XF_IDENT] ? smtpd->forwarded.value[XF_IDENT] : "");
+    attrs->value[XF_PROTO] = known(origin->protocol);
+    attrs->value[XF_SOURCE] = g_strdup(origin->is_local ? "LOCAL" : "REMOTE");
+}
+
+static bool forward_identity(Smtpd *smtpd, Client *filter, const Reply *ehlo)
+{
+    XfAttrs attrs = {0};
+    g_autofree char *warning = NULL;
+    bool done = true;
+
+    describe_client(smtpd, &attrs);
+    g_autoptr(GPtrArray) commands = xforward_commands(&attrs, offered_attributes(ehlo), &warning);
+    xf_attrs_clear(&attrs);
+    if (warning)
+        log_warning("%s", warning);
+    for (guint i = 0; done && i < commands->len; i++) {
+        g_autoptr(Reply) reply = NULL;
+        done = own_command(smtpd, filter, g_ptr_array_index(commands, i), &reply);
+    }
+    return done;
+}
+
+Client *proxy_open(Smtpd *smtpd, Reply **ret_refusal)
+{
+    const Settings *settings = smtpd->settings;
+    g_autofree char *peer = g_strdup_printf("proxy %s", filter_name(smtpd));
+    g_autofree char *ehlo = g_strdup_printf("EHLO %s", settings->proxy_ehlo);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Reply) reply = NULL;
+    bool lost;
+
+    Client *filter = client_connect(settings->proxy, peer, settings->proxy_timeout_ms, &error);
+    if (!filter) {
+        proxy_log_failure(smtpd, error);
+        *ret_refusal = reply_new(QUEUE_FILE_ERROR);
+        return NULL;
+    }
+    if (!own_command(smtpd, filter, NULL, &reply) || !own_command(smtpd, filter, ehlo, &reply) ||
+        !forward_identity(smtpd, filter, reply)) {
+        *ret_refusal = reply_new(QUEUE_FILE_ERROR);
+        client_quit(filter);
+        return NULL;
+    }
+    g_autoptr(Reply) answer = NULL;
+    if (!proxy_command(smtpd, filter, smtpd->transaction->mail_line, 2, &answer, &lost)) {
+        *ret_refusal = g_steal_pointer(&answer);
+        client_quit(filter);
+        return NULL;
+    }
+    return filter;
+}
+
+Reply *proxy_finish(Smtpd *smtpd, Client *filter)
+{
+    g_autoptr(GError) error = NULL;
+    Reply *reply = NULL;
+
+    if (client_end_content(filter, &reply, &error))
+        return reply;
+    proxy_log_failure(smtpd, error);
+    return reply_new(QUEUE_FILE_ERROR);
+}
+
+void proxy_log_client(Smtpd *smtpd)
+{
+    if (smtpd->transaction->logged_client)
+        return;
+    smtpd->transaction->logged_client = true;
+    smtpd_log_client(smtpd, NULL);
+}
+
+void proxy_log_verdict(Smtpd *smtpd, const char *reply)
+{
+    const Transaction *transaction = smtpd->transaction;
+    g_autofree char *sender = address_quote(transaction->mail.address);
+    g_autoptr(GString) line = g_string_new(NULL);
+
+    g_string_printf(line, "proxy-%s: END-OF-MESSAGE: %s; from=<%s> to=<%s> proto=%s",
+                    *reply == '2' ? "accept" : "reject", reply, sender,
+                    transaction->first_recipient ? transaction->first_recipient : "", smtpd->protocol);
+    if (smtpd->helo)
+        g_string_append_printf(line, " helo=<%s>", smtpd->helo);
+    log_info("%s", line->str);
+}

@@ -1,0 +1,76 @@
+/* settings.h - what main.cf says to an SMTP server, read once. A line has two: with stress empty and with stress yes.
+ */
+#pragma once
+#include "access/access.h"
+#include "config/config.h"
+#include "net/endpoint.h"
+#include "route/route.h"
+#include "smtp/command.h"
+#include "smtp/decoder.h"
+#include "smtp/session.h"
+#include "table/match.h"
+#include "table/table.h"
+
+/* EHLO keywords that smtpd_discard_ehlo_keywords can take away, as bits. */
+enum {
+    EHLO_PIPELINING = 1 << 0,
+    EHLO_SIZE = 1 << 1,
+    EHLO_VRFY = 1 << 2,
+    EHLO_ETRN = 1 << 3,
+    EHLO_STARTTLS = 1 << 4,
+    EHLO_AUTH = 1 << 5,
+    EHLO_XVERP = 1 << 6,
+    EHLO_XCLIENT = 1 << 7,
+    EHLO_XFORWARD = 1 << 8,
+    EHLO_ENHANCEDSTATUSCODES = 1 << 9,
+    EHLO_8BITMIME = 1 << 10,
+    EHLO_DSN = 1 << 11,
+    EHLO_SMTPUTF8 = 1 << 12,
+    EHLO_CHUNKING = 1 << 13,
+    EHLO_SILENT_DISCARD = 1 << 14,
+};
+
+typedef struct {
+    Config *config; /* owns the strings below */
+    SessionLimits limits;
+    Route *route;
+    Access *access;
+
+    const char *hostname, *banner, *mail_name;
+    bool helo_required, disable_vrfy, delay_reject, delay_open, peername_lookup, port_logging, hide_client_session;
+    bool ipv4, ipv6;
+    CommandRules rules; /* without what depends on the client's discarded keywords */
+    unsigned discard;   /* EHLO_ bits */
+    Tables *discard_maps;
+    MatchList *noop_commands, *forbidden_commands;
+    Tables *command_filter;
+    gint64 message_size_limit, queue_minfree;
+    int recipient_limit, recipient_overshoot;
+    const char *reject_footer;
+
+    BareNewline bare_newline;
+    MatchList *bare_newline_exclusions;
+    int bare_newline_code;
+    bool forbid_unauth_pipelining;
+
+    int connection_count_limit;
+    MatchList *event_exceptions, *xforward_hosts, *xclient_hosts, *verp_clients;
+    bool rewrite_for_inet_interfaces; /* local_header_rewrite_clients */
+    MatchList *rewrite_networks;
+
+    Endpoint *proxy; /* NULL: no smtpd_proxy_filter */
+    const char *proxy_ehlo;
+    gint64 proxy_timeout_ms, proxy_wait_ms;
+    bool speed_adjust;
+    int proxy_slots, proxy_wait_limit;
+
+    bool address_mappings, body_checks, unknown_recipient_checks; /* receive_override_options */
+    const char *content_filter;
+} Settings;
+
+/* stress: "" or "yes". maxproc: of the line, for smtpd_proxy_concurrency_limit's default. NULL: the first thing that is
+ * wrong. */
+Settings *settings_new(const MainCf *main_cf, const ConfigScope *scope, int maxproc, GError **error);
+void settings_free(Settings *settings);
+
+unsigned settings_parse_discard(const char *keywords);

@@ -1,0 +1,148 @@
+/* slots.c - filter slots. The line is in order: only its head may take a slot that becomes free. */
+#include "smtpd/slots.h"
+#include "base/clock.h"
+
+#include <pthread.h>
+
+#define POLL_MS 100 /* another generation of the line gives slots back without telling us */
+
+struct Slots {
+    ServiceProcess *process;
+    Sched *sched;
+    unsigned limit, wait_limit;
+    gint64 wait_ms;
+    pthread_mutex_t lock;
+    GQueue line;       /* of SlotPlace*, in order */
+    gint64 holding_ms; /* how long a slot is held: moving mean, 0 while unknown */
+};
+
+Slots *slots_new(ServiceProcess *process, Sched *sched, unsigned limit, unsigned wait_limit, gint64 wait_ms)
+{
+    Slots *slots = g_new0(Slots, 1);
+
+    slots->process = process;
+    slots->sched = sched;
+    slots->limit = limit;
+    slots->wait_limit = wait_limit;
+    slots->wait_ms = wait_ms;
+    pthread_mutex_init(&slots->lock, NULL);
+    g_queue_init(&slots->line);
+    return slots;
+}
+
+void slots_free(Slots *slots)
+{
+    if (!slots)
+        return;
+    g_queue_clear(&slots->line);
+    pthread_mutex_destroy(&slots->lock);
+    g_free(slots);
+}
+
+/* Under the lock. */
+static bool one_is_free(const Slots *slots)
+{
+    return page_sum_slots(slots->process->page, slots->process->service_id) < slots->limit;
+}
+
+/* Counts first and looks then, so that two generations cannot both take the last one. */
+static bool take_one(Slots *slots, SlotPlace *place)
+{
+    atomic_fetch_add(&slots->process->row->slots, 1);
+    if (page_sum_slots(slots->process->page, slots->process->service_id) > slots->limit) {
+        atomic_fetch_sub(&slots->process->row->slots, 1);
+        return false;
+    }
+    place->taken_at = clock_ms();
+    return true;
+}
+
+static void wake_head(Slots *slots)
+{
+    SlotPlace *head = g_queue_peek_head(&slots->line);
+
+    if (head && one_is_free(slots))
+        sched_wake(slots->sched, head->task, WAKE_ANSWER);
+}
+
+static void leave_line(Slots *slots, SlotPlace *place)
+{
+    g_queue_remove(&slots->line, place);
+    place->task = 0;
+    atomic_fetch_sub(&slots->process->row->waiters, 1);
+}
+
+/* Would the last in line wait longer than it may, by what is known of the filter? */
+static bool hopeless(const Slots *slots)
+{
+    gint64 rounds = (gint64)slots->line.length / slots->limit + 1;
+
+    return slots->holding_ms > 0 && rounds * slots->holding_ms > slots->wait_ms;
+}
+
+static SlotAnswer join_line(Slots *slots, SlotPlace *place, TaskRef task)
+{
+    if (slots->line.length >= slots->wait_limit || hopeless(slots))
+        return SLOT_BUSY;
+    place->task = task;
+    place->give_up_at = clock_ms() + slots->wait_ms;
+    g_queue_push_tail(&slots->line, place);
+    atomic_fetch_add(&slots->process->row->waiters, 1);
+    return SLOT_WAIT;
+}
+
+SlotAnswer slots_take(Slots *slots, SlotPlace *place, TaskRef task, gint64 *ret_deadline)
+{
+    SlotAnswer answer = SLOT_WAIT;
+
+    if (place->taken_at)
+        return SLOT_TAKEN;
+    pthread_mutex_lock(&slots->lock);
+    bool my_turn = place->task ? g_queue_peek_head(&slots->line) == place : slots->line.length == 0;
+    if (my_turn && take_one(slots, place)) {
+        if (place->task)
+            leave_line(slots, place);
+        answer = SLOT_TAKEN;
+        wake_head(slots);
+    } else if (!place->task) {
+        answer = join_line(slots, place, task);
+    } else if (clock_ms() >= place->give_up_at) {
+        leave_line(slots, place);
+        wake_head(slots);
+        answer = SLOT_BUSY;
+    }
+    bool first = answer == SLOT_WAIT && g_queue_peek_head(&slots->line) == place;
+    pthread_mutex_unlock(&slots->lock);
+    *ret_deadline = first ? MIN(place->give_up_at, clock_ms() + POLL_MS) : place->give_up_at;
+    return answer;
+}
+
+void slots_leave(Slots *slots, SlotPlace *place)
+{
+    if (!place->task && !place->taken_at)
+        return;
+    pthread_mutex_lock(&slots->lock);
+    if (place->task)
+        leave_line(slots, place);
+    if (place->taken_at) {
+        gint64 held = clock_ms() - place->taken_at;
+        slots->holding_ms = slots->holding_ms ? (slots->holding_ms * 7 + held) / 8 : held;
+        place->taken_at = 0;
+        atomic_fetch_sub(&slots->process->row->slots, 1);
+    }
+    wake_head(slots);
+    pthread_mutex_unlock(&slots->lock);
+}
+
+bool slots_line_is_full(Slots *slots)
+{
+    pthread_mutex_lock(&slots->lock);
+    bool full = slots->line.length >= slots->wait_limit;
+    pthread_mutex_unlock(&slots->lock);
+    return full && slots->wait_limit > 0;
+}
+
+bool slots_has_waiters(Slots *slots)
+{
+    return atomic_load(&slots->process->row->waiters) > 0;
+}

@@ -1,0 +1,30 @@
+/* slots.h - filter slots: how many dialogues a line of master.cf holds with its filter at once, counted over all
+ * generations of the line; and who waits for one, in order. Thread-safe. */
+#pragma once
+#include "base/service.h"
+#include "net/sched.h"
+
+typedef struct Slots Slots;
+
+/* wait_limit: how many may wait. wait_ms: how long. */
+Slots *slots_new(ServiceProcess *process, Sched *sched, unsigned limit, unsigned wait_limit, gint64 wait_ms);
+void slots_free(Slots *slots);
+
+typedef enum {
+    SLOT_TAKEN,
+    SLOT_WAIT, /* in line: run again with WAKE_ANSWER or at *ret_deadline and ask again */
+    SLOT_BUSY, /* the line is full, the wait would be or was too long: the client gets its 451 now */
+} SlotAnswer;
+
+/* A place in line: zeroed before the first call, kept between calls. */
+typedef struct {
+    TaskRef task;      /* 0: not in line */
+    gint64 give_up_at; /* clock_ms() */
+    gint64 taken_at;   /* clock_ms() when the slot was taken; 0: none held */
+} SlotPlace;
+
+SlotAnswer slots_take(Slots *slots, SlotPlace *place, TaskRef task, gint64 *ret_deadline);
+/* Gives back what the place stands for, a slot or a place in line. Nothing when there is none. */
+void slots_leave(Slots *slots, SlotPlace *place);
+bool slots_line_is_full(Slots *slots);
+bool slots_has_waiters(Slots *slots);

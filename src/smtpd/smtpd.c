@@ -1,0 +1,159 @@
+/* smtpd.c - the SMTP server's process: reads what it needs, gives up root, serves. */
+#include "smtpd/smtpd.h"
+#include "base/clock.h"
+#include "base/fail.h"
+#include "base/log.h"
+#include "smtpd/state.h"
+
+#include <unistd.h>
+
+#define COMMIT_PLACES 32    /* threads that may wait for the disk at once */
+#define RESOLVER_TIMEOUT 60 /* seconds; a client waits for its name no longer */
+#define MEMORY_SHARE 4      /* clients may make us hold this part of the machine's memory: one in so many */
+
+static bool make_settings(SmtpdService *service, const MainCf *main_cf, GError **error)
+{
+    static const char *const stress[] = {"", "yes"};
+    ServiceProcess *process = service->process;
+
+    for (int i = 0; i < 2; i++) {
+        ConfigScope scope = {.process_name = "smtpd",
+                             .service_name = process->name,
+                             .stress = stress[i],
+                             .overrides = process->overrides};
+        service->settings[i] = settings_new(main_cf, &scope, process->maxproc, error);
+        if (!service->settings[i])
+            return false;
+    }
+    return true;
+}
+
+static bool open_resolver(SmtpdService *service, GError **error)
+{
+    ResolverOptions options = {.servers = config_string(service->settings[0]->config, "dns_servers"),
+                               .hosts_file = "/etc/hosts",
+                               .timeout = RESOLVER_TIMEOUT};
+
+    service->resolver = resolver_new(&options, error);
+    return service->resolver != NULL;
+}
+
+/* The filter may have a name that only DNS knows. */
+static bool resolve_filter(SmtpdService *service, GError **error)
+{
+    for (int i = 0; i < 2; i++) {
+        Endpoint *filter = service->settings[i]->proxy;
+        g_autoptr(GPtrArray) addresses = NULL;
+        if (!filter || filter->path || filter->addresses->len > 0)
+            continue;
+        resolver_addresses(service->resolver, filter->host,
+                           config_string(service->settings[i]->config, "inet_protocols"),
+                           clock_ms() + RESOLVER_TIMEOUT * 1000, &addresses);
+        if (!addresses || addresses->len == 0)
+            return fail(error, "smtpd_proxy_filter: host or service %s not found", filter->name);
+        for (guint k = 0; k < addresses->len; k++)
+            endpoint_add_address(filter, g_ptr_array_index(addresses, k));
+    }
+    return true;
+}
+
+static bool open_queue(SmtpdService *service, GError **error)
+{
+    const Config *config = service->settings[0]->config;
+    SpoolOptions options = {.directory = service->content_directory,
+                            .long_ids = config_bool(config, "enable_long_queue_ids")};
+
+    service->spool = spool_open(&options, error);
+    if (!service->spool)
+        return false;
+    service->cleanup = cleanup_new(config, service->spool, error);
+    if (!service->cleanup)
+        return false;
+    service->notify = queue_notify_open(config_string(config, "queue_directory"), error);
+    return service->notify != NULL;
+}
+
+static bool filter_is_stressed(void *user)
+{
+    const SmtpdService *service = user;
+
+    return service->slots && slots_has_waiters(service->slots);
+}
+
+static bool prepare(SmtpdService *service, const MainCf *main_cf, GError **error)
+{
+    if (!make_settings(service, main_cf, error) || !open_resolver(service, error))
+        return false;
+
+    const Settings *settings = service->settings[0];
+    const char *queue_directory = config_string(settings->config, "queue_directory");
+    service->content_directory = g_build_filename(queue_directory, "gatepost", NULL);
+    service->sink = !settings->proxy ? &sink_queue : settings->speed_adjust ? &sink_spooled : &sink_direct;
+    service->server = server_new(service->process, error);
+    if (!service->server)
+        return false;
+    service->sched = server_sched(service->server);
+    server_account(service->server)->limit =
+        (size_t)sysconf(_SC_PHYS_PAGES) / MEMORY_SHARE * (size_t)sysconf(_SC_PAGESIZE);
+    if (!service_drop_privileges(config_string(settings->config, "mail_owner"), error))
+        return false;
+    if (!settings->proxy)
+        return open_queue(service, error);
+    return resolve_filter(service, error);
+}
+
+static void make_gates(SmtpdService *service)
+{
+    const Settings *settings = service->settings[0];
+
+    service->commit_gate = sched_gate_new(service->sched, COMMIT_PLACES);
+    if (!settings->proxy)
+        return;
+    service->filter_gate = sched_gate_new(service->sched, (unsigned)settings->proxy_slots);
+    service->slots = slots_new(service->process, service->sched, (unsigned)settings->proxy_slots,
+                               (unsigned)settings->proxy_wait_limit, settings->proxy_wait_ms);
+    server_set_stress_hint(service->server, filter_is_stressed);
+}
+
+static void accepted(void *user, const Connection *connection)
+{
+    SmtpdService *service = user;
+    Smtpd *smtpd = g_new0(Smtpd, 1);
+
+    smtpd->service = service;
+    smtpd->settings = service->settings[connection->stress];
+    smtpd->connection = *connection;
+    smtpd->protocol = "SMTP";
+    session_start(service->sched, connection->fd, &smtpd_class, &smtpd->settings->limits,
+                  server_account(service->server), server_closing(service->server), connection->number, smtpd);
+}
+
+static void release(SmtpdService *service)
+{
+    server_free(service->server);
+    slots_free(service->slots);
+    resolver_free(service->resolver);
+    cleanup_free(service->cleanup);
+    spool_free(service->spool);
+    queue_notify_close(service->notify);
+    settings_free(service->settings[0]);
+    settings_free(service->settings[1]);
+    g_free(service->content_directory);
+}
+
+int smtpd_main(ServiceProcess *process, const MainCf *main_cf)
+{
+    SmtpdService service = {.process = process};
+    g_autoptr(GError) error = NULL;
+    bool ready = prepare(&service, main_cf, &error);
+
+    if (ready) {
+        make_gates(&service);
+        resolver_start(service.resolver, service.sched);
+        server_run(service.server, accepted, &service);
+    } else {
+        log_fatal("%s", error->message);
+    }
+    release(&service);
+    return ready ? 0 : 1;
+}

@@ -1,0 +1,7 @@
+/* smtpd.h - the SMTP server, before the filter or behind it: one line of master.cf is one process. */
+#pragma once
+#include "base/service.h"
+#include "config/config.h"
+
+/* Returns the exit status when the master's orders end it. Errors at start are logged (fatal) and give 1. */
+int smtpd_main(ServiceProcess *process, const MainCf *main_cf);

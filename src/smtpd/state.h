@@ -1,0 +1,162 @@
+/* state.h - what an SMTP server session knows, in parts that are reset on their own: client, greeting, transaction. */
+#pragma once
+#include "cleanup/cleanup.h"
+#include "dns/resolver.h"
+#include "mail/opening.h"
+#include "smtp/server.h"
+#include "smtp/session.h"
+#include "smtp/xforward.h"
+#include "smtpd/settings.h"
+#include "smtpd/slots.h"
+#include "spool/queue_notify.h"
+
+#define QUEUE_FILE_ERROR "451 4.3.0 Error: queue file write error"
+
+typedef struct SinkClass SinkClass;
+typedef struct Smtpd Smtpd;
+
+/* One process: a line of master.cf. Constant once sessions run, but for what counts itself. */
+typedef struct {
+    ServiceProcess *process;
+    Server *server;
+    Sched *sched;
+    Settings *settings[2]; /* stress empty, stress yes */
+    Resolver *resolver;
+    const SinkClass *sink;
+    Slots *slots;      /* of the filter; NULL without one */
+    Gate *filter_gate; /* dialogues with the filter; places: as many as slots */
+    Gate *commit_gate; /* fsync */
+    Spool *spool;      /* NULL with a filter */
+    Cleanup *cleanup;
+    char *content_directory; /* for unnamed files of content */
+    QueueNotify *notify;     /* to qmgr */
+} SmtpdService;
+
+/* Who speaks to us, and what that gives. Anew after XCLIENT. */
+typedef struct {
+    char *name, *reverse_name; /* "unknown" where there is none */
+    char *addr, *port;
+    char *text; /* "name[addr]": session->peer */
+    bool name_asked;
+    guint64 name_query;           /* under way; 0: none */
+    bool counted;                 /* in the connections per client */
+    unsigned discard;             /* EHLO_ bits */
+    bool xforward, xclient, verp; /* authorized */
+    bool rewrite_local;           /* local_header_rewrite_clients matches */
+    char *denied;                 /* smtpd_delay_reject=no: it was refused; every command but QUIT gets this */
+} Peer;
+
+/* One message, from MAIL to its end. */
+typedef struct {
+    MailCommand mail;
+    char *mail_line;       /* as received, for the filter */
+    Envelope *envelope;    /* recipients that were accepted */
+    char *first_recipient; /* external form, for log lines */
+    unsigned refused_over_limit;
+    GPtrArray *prepend; /* headers that access rules put above ours */
+    bool discard, hold;
+    char *filter, *redirect; /* FILTER and REDIRECT actions; NULL: none */
+    GPtrArray *bcc;          /* BCC actions */
+    guint64 size;            /* octets of lines received, with two for each line end */
+    bool too_big;
+    bool chunked; /* BDAT was used */
+    bool content_begun;
+    Opening opening;
+    bool logged_client; /* the client= line */
+    gint64 arrival_us;
+    void *sink; /* the sink's own part */
+} Transaction;
+
+struct Smtpd {
+    const SmtpdService *service;
+    const Settings *settings;
+    Session *session;
+    Connection connection;
+    Peer client;
+    char *helo;
+    const char *protocol;     /* "SMTP" or "ESMTP" */
+    XfAttrs forwarded;        /* XFORWARD */
+    Transaction *transaction; /* NULL outside */
+    Decision *decision;       /* of the command under way, while it is run again */
+    Reply *refusal;           /* what the sink says instead of yes; the reply of a chunk that is skipped */
+    bool chunk_refused;       /* BDAT failed: further chunks are discarded until LAST or RSET */
+};
+
+/* Where a transaction goes. The functions are called with a transaction; those that give an Outcome may be called
+ * again, and then have had no effect yet. A refusal is left in smtpd->refusal. */
+struct SinkClass {
+    bool is_proxy;
+    bool has_queue_id;
+    bool (*checks_space)(const Smtpd *smtpd);
+    Outcome (*mail)(Smtpd *smtpd); /* smtpd_delay_open_until_valid_rcpt=no: what else the first recipient would begin */
+    Outcome (*rcpt)(Smtpd *smtpd, const char *line);  /* our own checks passed */
+    Outcome (*data)(Smtpd *smtpd, const char *line);  /* before the 354, or at the first chunk (line is "DATA" then) */
+    void (*header)(Smtpd *smtpd, const char *header); /* ours, above the client's content; lines joined by '\n' */
+    Outcome (*ready)(Smtpd *smtpd, size_t len);       /* before each piece: may it block? */
+    void (*content)(Smtpd *smtpd, const char *data, size_t len, bool ends_line);
+    Outcome (*end)(Smtpd *smtpd); /* content is complete and allowed: *smtpd->refusal is the reply, whatever it is */
+    void (*dropped)(Smtpd *smtpd,
+                    const char *reply);          /* content is complete and refused by us with reply: for the log */
+    void (*abort)(Smtpd *smtpd);                 /* frees the sink's part; the next hop never sees an end */
+    const char *(*queue_id)(const Smtpd *smtpd); /* NULL: none yet */
+};
+
+/* --- helpers of all command files --- */
+
+static inline Smtpd *smtpd_of(const Session *session)
+{
+    return session->service;
+}
+const char *smtpd_queue_id(const Smtpd *smtpd); /* "NOQUEUE" while there is none */
+bool smtpd_in_chunks(const Smtpd *smtpd);       /* BDAT was used: MAIL, RCPT and DATA are out of order */
+AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state); /* borrowed texts */
+/* Logs "QID: reject: STATE from C: text; from=<..> ..." */
+void smtpd_log_reject(const Smtpd *smtpd, const AccessFacts *facts, const char *text);
+/* "QID: client=...": once a message; id NULL: NOQUEUE. */
+void smtpd_log_client(const Smtpd *smtpd, const char *id);
+/* Replies with text, with the reject footer if there is one. Does not log. */
+void smtpd_refuse(Smtpd *smtpd, const char *text);
+/* Acts on smtpd->decision once: logs, prepends, notes. True: it is a refusal; replied and logged. */
+bool smtpd_act_on_decision(Smtpd *smtpd, const AccessFacts *facts);
+
+/* --- client.c --- */
+Outcome client_connected(Session *session); /* ServerClass.connect */
+void client_reset(Smtpd *smtpd);            /* forgets who the client is (before XCLIENT) */
+void client_authorize(Smtpd *smtpd);        /* what its name and address allow */
+void client_set_identity(Smtpd *smtpd, const char *name, const char *reverse_name, const char *addr, const char *port);
+Outcome client_greet(Smtpd *smtpd);                     /* restrictions of the client, then 220 or the refusal */
+bool client_early(Session *session, const char *after); /* ServerClass.early_talker */
+void client_broken(Session *session, const char *reason);
+void client_disconnected(Session *session);
+
+/* --- transaction.c --- */
+void transaction_begin(Smtpd *smtpd, MailCommand *mail, const char *line); /* takes over what mail holds */
+void transaction_end(Smtpd *smtpd,
+                     bool aborted); /* aborted: the sink is told; forgets XFORWARD too. Nothing when there is none */
+bool transaction_in(const Session *session);
+void transaction_begin_content(Smtpd *smtpd); /* our headers */
+
+/* --- the commands; see commands.c --- */
+Outcome command_helo(Session *session, const char *line);
+Outcome command_ehlo(Session *session, const char *line);
+Outcome command_mail(Session *session, const char *line);
+Outcome command_rcpt(Session *session, const char *line);
+Outcome command_data(Session *session, const char *line);
+Outcome command_bdat(Session *session, const char *line);
+Outcome command_rset(Session *session, const char *line);
+Outcome command_noop(Session *session, const char *line);
+Outcome command_vrfy(Session *session, const char *line);
+Outcome command_etrn(Session *session, const char *line);
+Outcome command_quit(Session *session, const char *line);
+Outcome command_help(Session *session, const char *line);
+Outcome command_auth(Session *session, const char *line);
+Outcome command_starttls(Session *session, const char *line);
+Outcome command_xforward(Session *session, const char *line);
+Outcome command_xclient(Session *session, const char *line);
+Outcome command_unknown(Session *session, const char *line);
+bool command_filter(Session *session, GString *line);
+Outcome content_piece(Session *session, const char *data, size_t len, bool ends_line);
+Outcome content_end(Session *session);
+extern const ServerClass smtpd_class;
+
+extern const SinkClass sink_queue, sink_direct, sink_spooled;

@@ -1,0 +1,130 @@
+/* transaction.c - one message, from MAIL to its end. */
+#include "base/clock.h"
+#include "mail/received.h"
+#include "smtpd/state.h"
+
+#include <string.h>
+
+/* XFORWARD's values where there are any: then what is not given is unknown, never the connection's (XFORWARD_README).
+ */
+static void fill_origin(const Smtpd *smtpd, Origin *origin)
+{
+    const XfAttrs *forwarded = &smtpd->forwarded;
+    const Peer *client = &smtpd->client;
+
+    if (!forwarded->given) {
+        origin->name = g_strdup(client->name);
+        origin->addr = g_strdup(client->addr);
+        origin->port = g_strdup(client->port);
+        origin->helo = g_strdup(smtpd->helo);
+        origin->protocol = g_strdup(smtpd->protocol);
+        origin->is_local = client->rewrite_local;
+        return;
+    }
+    const char *const *value = (const char *const *)forwarded->value;
+    origin->name = g_strdup(value[XF_NAME] && *value[XF_NAME] ? value[XF_NAME] : "unknown");
+    origin->addr = g_strdup(value[XF_ADDR] && *value[XF_ADDR] ? value[XF_ADDR] : "unknown");
+    origin->port = g_strdup(value[XF_PORT] && *value[XF_PORT] ? value[XF_PORT] : "unknown");
+    origin->helo = value[XF_HELO] && *value[XF_HELO] ? g_strdup(value[XF_HELO]) : NULL;
+    origin->protocol = g_strdup(value[XF_PROTO] && *value[XF_PROTO] ? value[XF_PROTO] : "unknown");
+    origin->is_local = client->rewrite_local;
+    if (value[XF_SOURCE] && g_ascii_strcasecmp(value[XF_SOURCE], "LOCAL") == 0)
+        origin->is_local = true;
+    else if (value[XF_SOURCE] && g_ascii_strcasecmp(value[XF_SOURCE], "REMOTE") == 0)
+        origin->is_local = false;
+}
+
+void transaction_begin(Smtpd *smtpd, MailCommand *mail, const char *line)
+{
+    Transaction *transaction = g_new0(Transaction, 1);
+    Envelope *envelope = envelope_new();
+
+    transaction->mail = *mail;
+    *mail = (MailCommand){0};
+    transaction->mail_line = g_strdup(line);
+    transaction->envelope = envelope;
+    transaction->prepend = g_ptr_array_new_with_free_func(g_free);
+    transaction->bcc = g_ptr_array_new_with_free_func(g_free);
+    transaction->arrival_us = clock_wall_us();
+    g_free(envelope->sender);
+    envelope->sender = route_complete(smtpd->settings->route, transaction->mail.address);
+    envelope->arrival_us = transaction->arrival_us;
+    envelope->body = transaction->mail.body;
+    envelope->ret = transaction->mail.ret;
+    envelope->envid = g_strdup(transaction->mail.envid);
+    envelope->smtputf8 = transaction->mail.smtputf8;
+    if (*smtpd->settings->content_filter)
+        envelope->content_filter = g_strdup(smtpd->settings->content_filter);
+    fill_origin(smtpd, &envelope->origin);
+    smtpd->transaction = transaction;
+}
+
+void transaction_end(Smtpd *smtpd, bool aborted)
+{
+    Transaction *transaction = smtpd->transaction;
+
+    xf_attrs_clear(&smtpd->forwarded);
+    smtpd->chunk_refused = false;
+    if (!transaction)
+        return;
+    if (aborted)
+        smtpd->service->sink->abort(smtpd);
+    smtpd->transaction = NULL;
+    mail_command_clear(&transaction->mail);
+    g_free(transaction->mail_line);
+    envelope_free(transaction->envelope);
+    g_free(transaction->first_recipient);
+    g_ptr_array_free(transaction->prepend, TRUE);
+    g_free(transaction->filter);
+    g_free(transaction->redirect);
+    g_ptr_array_free(transaction->bcc, TRUE);
+    opening_clear(&transaction->opening);
+    g_free(transaction);
+}
+
+bool smtpd_in_chunks(const Smtpd *smtpd)
+{
+    return smtpd->chunk_refused || (smtpd->transaction && smtpd->transaction->chunked);
+}
+
+bool transaction_in(const Session *session)
+{
+    return smtpd_of(session)->transaction != NULL;
+}
+
+static char *own_received(const Smtpd *smtpd)
+{
+    const Transaction *transaction = smtpd->transaction;
+    const GPtrArray *recipients = transaction->envelope->recipients;
+    g_autofree char *with = g_strconcat(transaction->mail.smtputf8 ? "UTF8SMTP" : smtpd->protocol, NULL);
+    ReceivedInfo info = {
+        .helo = smtpd->helo,
+        .name = smtpd->client.name,
+        .addr = smtpd->client.addr,
+        .by = smtpd->settings->hostname,
+        .mail_name = smtpd->settings->mail_name,
+        .with = with,
+        .id = smtpd->service->sink->has_queue_id ? smtpd->service->sink->queue_id(smtpd) : NULL,
+        .recipient = recipients->len == 1 ? transaction->first_recipient : NULL,
+        .hide_client = smtpd->settings->hide_client_session,
+        .wall_us = transaction->arrival_us,
+    };
+
+    return received_header(&info);
+}
+
+void transaction_begin_content(Smtpd *smtpd)
+{
+    Transaction *transaction = smtpd->transaction;
+    const SinkClass *sink = smtpd->service->sink;
+
+    if (transaction->content_begun)
+        return;
+    transaction->content_begun = true;
+    for (guint i = 0; i < transaction->prepend->len; i++)
+        sink->header(smtpd, g_ptr_array_index(transaction->prepend, i));
+    if (sink->is_proxy && smtpd->forwarded.given)
+        return; /* between two servers of ours: the one in front has added its header */
+    g_autofree char *received = own_received(smtpd);
+    sink->header(smtpd, received);
+}

@@ -1,0 +1,117 @@
+/* verdict.c - from an access decision to replies and log lines, once. */
+#include "base/log.h"
+#include "smtpd/state.h"
+
+#include <string.h>
+
+const char *smtpd_queue_id(const Smtpd *smtpd)
+{
+    const char *id = smtpd->transaction ? smtpd->service->sink->queue_id(smtpd) : NULL;
+
+    return id ? id : "NOQUEUE";
+}
+
+AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state)
+{
+    const Transaction *transaction = smtpd->transaction;
+    AccessFacts facts = {
+        .state = state,
+        .client_name = smtpd->client.name,
+        .client_addr = smtpd->client.addr,
+        .client_port = smtpd->client.port,
+        .helo = smtpd->helo,
+        .improper_pipelining = smtpd->session->early_talked,
+        .behind_proxy_filter = smtpd->service->sink->is_proxy,
+    };
+
+    if (transaction) {
+        const GPtrArray *recipients = transaction->envelope->recipients;
+        facts.sender = transaction->mail.address;
+        facts.sender_text = transaction->mail.text;
+        if (recipients->len == 1) {
+            const Recipient *only = g_ptr_array_index(recipients, 0);
+            facts.recipient = only->original && *only->original ? only->original : only->address;
+            facts.recipient_text = transaction->first_recipient;
+        }
+    }
+    return facts;
+}
+
+void smtpd_log_reject(const Smtpd *smtpd, const AccessFacts *facts, const char *text)
+{
+    g_autofree char *line = access_log_line("reject", facts, smtpd->protocol, text);
+
+    log_info("%s: %s", smtpd_queue_id(smtpd), line);
+}
+
+void smtpd_log_client(const Smtpd *smtpd, const char *id)
+{
+    const Origin *origin = &smtpd->transaction->envelope->origin;
+    const char *ident = smtpd->forwarded.value[XF_IDENT];
+    g_autoptr(GString) line = g_string_new(NULL);
+
+    g_string_printf(line, "%s: client=%s", id ? id : "NOQUEUE", smtpd->client.text);
+    if (ident && *ident)
+        g_string_append_printf(line, ", orig_queue_id=%s", ident);
+    if (smtpd->forwarded.given && strcmp(origin->addr, "unknown") == 0)
+        g_string_append(line, ", orig_client=unknown");
+    else if (smtpd->forwarded.given)
+        g_string_append_printf(line, ", orig_client=%s[%s]", origin->name, origin->addr);
+    log_info("%s", line->str);
+}
+
+void smtpd_refuse(Smtpd *smtpd, const char *text)
+{
+    Reply *reply = reply_new(text);
+
+    if (*smtpd->settings->reject_footer)
+        reply_append(reply, smtpd->settings->reject_footer);
+    session_reply_take(smtpd->session, reply);
+}
+
+static void log_notes(const Smtpd *smtpd, const GPtrArray *lines)
+{
+    static const char warning[] = "warning: ";
+
+    for (guint i = 0; lines && i < lines->len; i++) {
+        const char *line = g_ptr_array_index(lines, i);
+        if (g_str_has_prefix(line, warning))
+            log_warning("%s", line + strlen(warning));
+        else
+            log_info("%s: %s", smtpd_queue_id(smtpd), line);
+    }
+}
+
+/* What access rules ask for beside yes or no. */
+static void take_actions(Transaction *transaction, Decision *decision)
+{
+    for (guint i = 0; decision->prepend && i < decision->prepend->len; i++)
+        g_ptr_array_add(transaction->prepend, g_strdup(g_ptr_array_index(decision->prepend, i)));
+    transaction->discard |= decision->discard;
+    transaction->hold |= decision->hold;
+    if (decision->filter) {
+        g_free(transaction->filter);
+        transaction->filter = g_steal_pointer(&decision->filter);
+    }
+    if (decision->redirect) {
+        g_free(transaction->redirect);
+        transaction->redirect = g_steal_pointer(&decision->redirect);
+    }
+    for (guint i = 0; decision->bcc && i < decision->bcc->len; i++)
+        g_ptr_array_add(transaction->bcc, g_strdup(g_ptr_array_index(decision->bcc, i)));
+}
+
+bool smtpd_act_on_decision(Smtpd *smtpd, const AccessFacts *facts)
+{
+    g_autoptr(Decision) decision = g_steal_pointer(&smtpd->decision);
+
+    log_notes(smtpd, decision->log);
+    if (decision->kind == DECISION_REJECT) {
+        smtpd_log_reject(smtpd, facts, decision->reply);
+        smtpd_refuse(smtpd, decision->reply);
+        return true;
+    }
+    if (smtpd->transaction)
+        take_actions(smtpd->transaction, decision);
+    return false;
+}
