@@ -1,0 +1,22 @@
+/* programs.h - what the last field of a master.cf line may name, and what becomes of such a line here. */
+#pragma once
+#include <glib.h>
+
+typedef enum {
+    PROGRAM_SERVER,   /* a process that speaks SMTP with clients: smtpd, filter */
+    PROGRAM_QMGR,     /* a process, of which there is never more than one in a queue directory */
+    PROGRAM_AGENT,    /* a process that qmgr gives deliveries to */
+    PROGRAM_FUNCTION, /* a process in Postfix, a function of our processes here: nothing is started */
+    PROGRAM_LATER,    /* known, not there yet: nothing is started, and a warning says so */
+    PROGRAM_REFUSED,  /* who relies on it would be less protected without noticing: an error */
+} ProgramKind;
+
+typedef struct {
+    const char *command; /* as in master.cf */
+    ProgramKind kind;
+    const char *runs; /* processes: the service's program, "qmgr" for `oqmgr` too; NULL: command */
+    const char *note; /* LATER: what that means for mail; REFUSED: what to use instead */
+} Program;
+
+/* NULL: nothing that Postfix or we have. */
+const Program *program_find(const char *command);
