@@ -147,6 +147,7 @@ static void send_syslog(int priority, const char *program, const char *text)
            text);
 }
 
+G_GNUC_PRINTF(4, 0)
 static void emit(int priority, const char *program, const char *prefix, const char *format, va_list args)
 {
     char text[LOG_LINE_MAX];
