@@ -34,6 +34,7 @@ class Maildir:
 def parse(message):
     """(list of (name, value as it stands), body) of a message with LF ends."""
     head, _, body = message.partition(b'\n\n')
+    head = head.removesuffix(b'\n')
     headers = []
     for line in head.decode('utf-8', 'surrogateescape').split('\n'):
         if line[:1] in (' ', '\t'):

@@ -126,8 +126,8 @@ class Connection:
         return [re.split(rb'[ :]', line)[0].upper().decode('latin-1') for line in self.commands]
 
     def command(self, verb):
-        """The commands with this verb, as text."""
-        return [line.decode('utf-8', 'surrogateescape') for line in self.commands if line.upper().startswith(verb.encode())]
+        """The commands that begin with this, in any letter case, as text."""
+        return [line.decode('utf-8', 'surrogateescape') for line in self.commands if line.upper().startswith(verb.upper().encode())]
 
     @property
     def content(self):
