@@ -140,6 +140,11 @@ DecoderEvent decoder_next(Decoder *decoder, const char *in, size_t len, size_t *
         case DOT:
         case DOT_CR:
             i += settle_dot(decoder, in[i], &is_end);
+            if (!decoder->keep_malformed_dot || decoder->state == LINE_START || decoder->state == DOT_CR ||
+                in[i] == '.')
+                break;
+            piece = (Piece){".", 1, false};
+            decoder->saw_malformed_dot = has_piece = true;
             break;
         case TEXT:
             if (in[i] == '\r') {

@@ -11,9 +11,8 @@
  * A CR that is not part of a line's end becomes a space, so that no server behind us finds a line end where we found none. NUL stays.
  *
  * A line that begins with a dot loses that dot, stuffed or not. The encoder adds one to each line that begins with a dot, and that is the only way by which
- * content reaches a filter or a next hop: so no line goes out that is a lone dot, or that begins with a dot which the receiver would take for a
- * stuffed one while the sender meant it otherwise. (Postfix passes the wire form on, and needs a rule of its own [3.12] for the malformed
- * line ".x": it adds a dot. Here ".x" is the line "x" to everybody, as RFC 5321 4.5.2 has it.)
+ * content reaches a filter or a next hop: so no line goes out that is a lone dot. A malformed line ".x" (a dot that is neither stuffed nor alone) is
+ * the line "x", as RFC 5321 4.5.2 has it; with keep_malformed_dot it stays ".x" and goes out as "..x", as Postfix [3.12] sends it to a filter.
  *
  * Feeding the same octets in other portions gives the same lines and the same end; only the pieces differ. */
 #pragma once
@@ -33,6 +32,8 @@ typedef enum {
 typedef struct {
     BareNewline policy;
     bool dots;        /* DATA: dots are unstuffed and ".": ends. False for BDAT */
+    bool keep_malformed_dot; /* to be set behind decoder_init() */
+    bool saw_malformed_dot;  /* it was kept; whoever reports it resets it */
     bool saw_bare_lf; /* a line ended in LF alone */
     bool saw_nul, saw_8bit, saw_bare_cr;
     int state;

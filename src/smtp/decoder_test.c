@@ -231,9 +231,40 @@ static void pieces_are_encoded(void **state)
     assert_string_equal(out->str, "..a.b\r\n\r\n..\r\nopen\r\n.\r\n");
 }
 
+static void malformed_dot_is_kept_where_it_is_wanted(void **state)
+{
+    static const char in[] = ".x\r\n..y\r\n.\r\rz\r\n.\r\n";
+
+    for (size_t portion = 1; portion < sizeof in; portion++) {
+        g_autoptr(GString) out = g_string_new(NULL);
+        Decoder decoder;
+        unsigned malformed = 0;
+        decoder_init(&decoder, BARE_NEWLINE_NORMALIZE, true);
+        decoder.keep_malformed_dot = true;
+        for (size_t at = 0, used, len;; at += used) {
+            const char *piece;
+            bool ends_line;
+            DecoderEvent event =
+                decoder_next(&decoder, in + at, MIN(portion, sizeof in - 1 - at), &used, &piece, &len, &ends_line);
+            if (event == DECODER_END)
+                break;
+            if (event == DECODER_MORE)
+                continue;
+            g_string_append_len(out, piece, (gssize)len);
+            if (ends_line)
+                g_string_append_c(out, '\n');
+            malformed += decoder.saw_malformed_dot;
+            decoder.saw_malformed_dot = false;
+        }
+        assert_string_equal(out->str, ".x\n.y\n.  z\n");
+        assert_int_equal(malformed, 2);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(malformed_dot_is_kept_where_it_is_wanted),
         cmocka_unit_test(lines_do_not_depend_on_portions),
         cmocka_unit_test(many_crs_are_all_kept_or_all_dropped),
         cmocka_unit_test(malformed_ends_of_data_end_nothing),

@@ -48,6 +48,7 @@ Outcome command_data(Session *session, const char *line)
     transaction_begin_content(smtpd);
     session_reply(session, "354 End data with <CR><LF>.<CR><LF>");
     session_begin_data(session, session->bare_newline);
+    session->decoder.keep_malformed_dot = smtpd->service->sink->is_proxy;
     return outcome_done();
 }
 
@@ -146,6 +147,16 @@ static void emit(void *user, const char *data, size_t len, bool ends_line)
     smtpd->service->sink->content(smtpd, data, len, ends_line);
 }
 
+/* A line ".x": its dot was kept, and the encoder puts another one before it. */
+static void report_malformed_dot(Session *session, const char *data, size_t len)
+{
+    if (!session->decoder.saw_malformed_dot || len == 0 || data[0] == '.')
+        return; /* the dot is a piece of its own */
+    g_autofree char *shown = log_quote(data, MIN(len, 100));
+    log_warning("prepending '.' to malformed line: '.%s'", shown);
+    session->decoder.saw_malformed_dot = false;
+}
+
 Outcome content_piece(Session *session, const char *data, size_t len, bool ends_line)
 {
     Smtpd *smtpd = smtpd_of(session);
@@ -157,6 +168,7 @@ Outcome content_piece(Session *session, const char *data, size_t len, bool ends_
     Outcome outcome = smtpd->service->sink->ready(smtpd, len);
     if (outcome.kind != OUTCOME_DONE)
         return outcome;
+    report_malformed_dot(session, data, len);
     transaction->size += len + (ends_line ? 2 : 0);
     if (limit > 0 && transaction->size > (guint64)limit) {
         transaction->too_big = true;
