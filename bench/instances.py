@@ -1,0 +1,198 @@
+"""Private mail systems for the measurements: Postfix and gatepost with the same configuration, a null filter, a pass-through filter.
+
+Everything lives in one temporary directory and on loopback ports; every process is stopped by its own pid or its own stop command.
+"""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+HOST = '127.0.0.1'
+SINK_PORT = 23150
+
+# In front of the whole-path measurement's after-filter server stands HAProxy; the accept measurement has a queue of its own that nothing
+# delivers from, so that only the intake is measured.
+MAIN = """\
+compatibility_level = 3.6
+queue_directory = {dir}/queue
+data_directory = {dir}/data
+maillog_file = {dir}/mail.log
+maillog_file_prefixes = {dir}
+myhostname = mx.example.test
+mydomain = example.test
+mydestination =
+inet_interfaces = loopback-only
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+alias_maps =
+alias_database =
+local_recipient_maps =
+virtual_mailbox_domains = example.test
+virtual_mailbox_maps = static:all/
+virtual_mailbox_base = {dir}/vmail
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{gid}
+smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination
+smtpd_peername_lookup = no
+in_flow_delay = 0
+"""
+
+SERVICES = """\
+cleanup    unix  n       -       n       -       0       cleanup
+rewrite    unix  -       -       n       -       -       trivial-rewrite
+bounce     unix  -       -       n       -       0       bounce
+defer      unix  -       -       n       -       0       bounce
+trace      unix  -       -       n       -       0       bounce
+proxymap   unix  -       -       n       -       -       proxymap
+error      unix  -       -       n       -       -       error
+retry      unix  -       -       n       -       -       error
+virtual    unix  -       n       n       -       -       virtual
+anvil      unix  -       -       n       -       1       anvil
+postlog    unix-dgram n  -       n       -       1       postlogd
+"""
+
+QUEUE_MANAGER = 'qmgr       unix  n       -       n       300     1       qmgr\n'
+
+
+def wait_for_port(port, seconds, process=None):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((HOST, port), timeout=1).close()
+            return
+        except OSError:
+            if process and process.poll() is not None:
+                raise RuntimeError(f'{process.args[0]} ended with status {process.returncode}') from None
+            if time.monotonic() > deadline:
+                raise RuntimeError(f'nothing listens on port {port} after {seconds} s') from None
+            time.sleep(0.05)
+
+
+def end(process):
+    """Stops a process that we started, and waits for it."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class System:
+    """One mail system: an instance that does everything, and one without a queue manager for the accept measurement."""
+
+    def __init__(self, name, command, top, first_port, idle_sessions):
+        self.name = name
+        self.command = command
+        self.top = os.path.join(top, name)
+        self.front, self.idle, self.path, self.relay, self.after, self.accept = range(first_port, first_port + 6)
+        self.idle_sessions = idle_sessions
+        self.processes = {}
+        self.haproxy = None
+        self.deaf = -1
+
+    def start(self):
+        os.mkdir(self.top)
+        os.chmod(self.top, 0o755)
+        self._start_instance('all', (
+            f'{HOST}:{self.front} inet n - n - 100 smtpd -o smtpd_proxy_filter={HOST}:{SINK_PORT}\n'
+            f'{HOST}:{self.idle} inet n - n - {self.idle_sessions + 10} smtpd'
+            f' -o smtpd_client_connection_count_limit=0 -o smtpd_timeout=600s\n'
+            f'{HOST}:{self.path} inet n - n - 100 smtpd -o smtpd_proxy_filter={HOST}:{self.relay}\n'
+            f'{HOST}:{self.after} inet n - n - 100 smtpd -o smtpd_authorized_xforward_hosts=127.0.0.0/8\n'
+            + QUEUE_MANAGER + SERVICES), self.front)
+        self._start_instance('accept', (
+            f'{HOST}:{self.accept} inet n - n - 100 smtpd -o smtpd_authorized_xforward_hosts=127.0.0.0/8\n'
+            + SERVICES), self.accept)
+        if self.name == 'postfix':
+            self._start_deaf_queue_manager()
+        self._start_haproxy()
+
+    def _start_deaf_queue_manager(self):
+        """Takes the wake-up calls of Postfix's cleanup; without it each message would log a warning, which is no part of accepting it."""
+        path = os.path.join(self.top, 'accept/queue/public/qmgr')
+        os.mkfifo(path)
+        os.chmod(path, 0o622)
+        self.deaf = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+
+    def _start_instance(self, part, master, port):
+        top = os.path.join(self.top, part)
+        for sub in ('', 'conf', 'queue', 'data', 'vmail'):
+            os.mkdir(os.path.join(top, sub))
+            os.chmod(os.path.join(top, sub), 0o755)
+        uid, gid = os.getuid(), os.getgid()
+        if uid == 0:
+            uid = gid = 5000
+            shutil.chown(os.path.join(top, 'data'), 'postfix')
+            os.chown(os.path.join(top, 'vmail'), uid, gid)
+        conf = os.path.join(top, 'conf')
+        with open(os.path.join(conf, 'main.cf'), 'w') as f:
+            f.write(MAIN.format(dir=top, uid=uid, gid=gid))
+        with open(os.path.join(conf, 'master.cf'), 'w') as f:
+            f.write(master)
+        with open(os.path.join(top, 'output'), 'w') as output:
+            process = subprocess.Popen([self.command, '-c', conf, 'start-fg'], stdin=subprocess.DEVNULL,
+                                       stdout=output, stderr=output, start_new_session=True)
+        self.processes[part] = process
+        try:
+            wait_for_port(port, 20, process)
+        except RuntimeError as why:
+            with open(os.path.join(top, 'output'), errors='replace') as f:
+                raise RuntimeError(f'{self.name} did not start: {why}\n{f.read()[-2000:]}') from None
+
+    def _start_haproxy(self):
+        path = os.path.join(self.top, 'haproxy.cfg')
+        with open(path, 'w') as f:
+            f.write('global\n    maxconn 2000\n    nbthread 1\n'
+                    'defaults\n    mode tcp\n    timeout connect 10s\n    timeout client 300s\n    timeout server 300s\n'
+                    f'listen filter\n    bind {HOST}:{self.relay}\n    server after {HOST}:{self.after}\n')
+        self.haproxy = subprocess.Popen(['haproxy', '-db', '-q', '-f', path], stdin=subprocess.DEVNULL)
+        wait_for_port(self.relay, 10, self.haproxy)
+
+    def root_pid(self, part):
+        """The process whose tree is the system's."""
+        return self.processes[part].pid
+
+    def delivered(self):
+        """How many messages lie in the Maildir."""
+        try:
+            return len(os.listdir(os.path.join(self.top, 'all/vmail/all/new')))
+        except FileNotFoundError:
+            return 0
+
+    def empty_maildir(self):
+        shutil.rmtree(os.path.join(self.top, 'all/vmail/all'), ignore_errors=True)
+
+    def log_tail(self):
+        lines = []
+        for part in self.processes:
+            try:
+                with open(os.path.join(self.top, part, 'mail.log'), errors='replace') as f:
+                    lines += [line for line in f if ' warning: ' in line or ' error: ' in line
+                              or ' fatal: ' in line or ' panic: ' in line][-5:]
+            except FileNotFoundError:
+                pass
+        return ''.join(lines)
+
+    def stop(self):
+        for part, process in self.processes.items():
+            if process.poll() is None:
+                subprocess.run([self.command, '-c', os.path.join(self.top, part, 'conf'), 'stop'],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               timeout=30, check=False)
+            end(process)
+        if self.haproxy:
+            end(self.haproxy)
+        if self.deaf >= 0:
+            os.close(self.deaf)
+
+
+def start_sink():
+    """The null filter: takes everything."""
+    user = ['-u', 'nobody'] if os.getuid() == 0 else []
+    sink = subprocess.Popen(['smtp-sink', *user, f'{HOST}:{SINK_PORT}', '1000'], stdin=subprocess.DEVNULL)
+    wait_for_port(SINK_PORT, 10, sink)
+    return sink
