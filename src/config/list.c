@@ -1,0 +1,37 @@
+/* list.c - config_split(). */
+#include "config/config.h"
+
+#include <string.h>
+
+#define SEPARATORS " ,\t\n\v\f\r"
+
+/* The length of the element at text: up to a separator outside of braces. */
+static size_t element_length(const char *text)
+{
+    int level = 0;
+    size_t i;
+
+    for (i = 0; text[i]; i++) {
+        if (text[i] == '{')
+            level++;
+        else if (text[i] == '}' && level > 0)
+            level--;
+        else if (level == 0 && strchr(SEPARATORS, text[i]))
+            break;
+    }
+    return i;
+}
+
+GPtrArray *config_split(const char *list)
+{
+    GPtrArray *elements = g_ptr_array_new_with_free_func(g_free);
+
+    for (;;) {
+        list += strspn(list, SEPARATORS);
+        size_t len = element_length(list);
+        if (len == 0)
+            return elements;
+        g_ptr_array_add(elements, g_strndup(list, len));
+        list += len;
+    }
+}

@@ -1,0 +1,11 @@
+/* main_cf.h - the statements of main.cf, for those that need more than a view of them (see config.h for reading). */
+#pragma once
+#include "config/config.h"
+
+/* As main_cf_read(), from text; path is what messages call it. */
+MainCf *main_cf_parse(const char *dir, const char *path, const char *text, size_t len, GError **error);
+
+const char *main_cf_dir(const MainCf *main_cf);
+const char *main_cf_path(const MainCf *main_cf); /* DIR/main.cf */
+const char *main_cf_get(const MainCf *main_cf, const char *name); /* raw value; NULL: not set */
+const GPtrArray *main_cf_names(const MainCf *main_cf); /* const char *, in the order of the file, each once */
