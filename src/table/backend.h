@@ -19,6 +19,8 @@ typedef struct {
     /* Any thread. ret_value is set when FOUND. FAILED: error says why. */
     TableResult (*lookup)(const Table *table, const char *key, char **ret_value, GError **error);
     void (*free)(void *data);
+    /* Calls each with all entries until it returns false. NULL where a table has none to list. */
+    bool (*walk)(const Table *table, TableEach *each, void *context, GError **error);
 } TableBackend;
 
 struct Table {
@@ -26,6 +28,7 @@ struct Table {
     char *spec;        /* as configured */
     char *unavailable; /* why it could not be opened; NULL when it was */
     bool whole_keys;
+    bool exact;  /* keys are not folded */
     bool listed; /* among the open tables that others may share: see table.c */
     unsigned users;
     void *data; /* the backend's; NULL when unavailable */
@@ -34,11 +37,9 @@ struct Table {
 extern const TableBackend table_cidr, table_environ, table_fail, table_inline, table_lmdb, table_pcre, table_pipemap,
     table_randmap, table_regexp, table_static, table_texthash, table_unionmap, table_unix, table_hash, table_btree;
 
-/* The key as tables that fold have it. The caller frees. */
-char *table_fold(const char *key);
+/* The key as this table has it: folded, or not. The caller frees. */
+char *table_key(const Table *table, const char *key);
 
 /* Text in braces, "{ a, {b c} }": returns what is between them, trimmed, and sets *ret_rest to what follows the closing
  * brace. NULL: text does not begin with '{', or nothing closes it. The caller frees. */
 char *brace_content(const char *text, const char **ret_rest);
-/* Splits at commas and blanks outside of braces; braces are kept. The elements are the array's. */
-GPtrArray *brace_split(const char *text);

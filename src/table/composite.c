@@ -1,6 +1,7 @@
 /* composite.c - tables made of others: unionmap (all answers, joined by commas), pipemap (the answer of one is the
  * key of the next), and randmap, which is a list of values of which it gives any. */
 #include "base/fail.h"
+#include "config/config.h"
 #include "table/backend.h"
 
 #include <string.h>
@@ -13,7 +14,7 @@ static GPtrArray *split_members(const char *type, const char *need, const char *
     g_autofree char *content = brace_content(name, &rest);
 
     if (content && *content && !*rest)
-        return brace_split(content);
+        return config_split(content);
     fail(error, "bad syntax: \"%s:%s\"; need \"%s:{%s...}\"", type, name, type, need);
     return NULL;
 }
@@ -33,7 +34,7 @@ static bool members_open(Table *table, const char *name, GError **error)
         return false;
     table->whole_keys = true;
     for (guint i = 0; i < specs->len; i++) {
-        Table *member = table_open_strict(g_ptr_array_index(specs, i), error);
+        Table *member = table_open_strict(g_ptr_array_index(specs, i), table->exact, error);
         if (!member)
             return false;
         table->whole_keys &= member->whole_keys;

@@ -49,7 +49,12 @@ static void index_free(void *data)
     lmdb_file_free(data);
 }
 
-const TableBackend table_lmdb = {"lmdb", true, false, open_index, index_lookup, index_free};
+static bool index_walk(const Table *table, TableEach *each, void *context, GError **error)
+{
+    return lmdb_file_walk(table->data, each, context, error);
+}
+
+const TableBackend table_lmdb = {"lmdb", true, false, open_index, index_lookup, index_free, index_walk};
 
 static bool is_newer(const struct stat *a, const struct stat *b)
 {
@@ -83,7 +88,7 @@ static bool open_substitute(Table *table, const char *name, GError **error)
         errno = ENOENT;
         return fail_errno(error, "open database %s", db_path);
     }
-    table->data = table_open_strict(spec, error);
+    table->data = table_open_strict(spec, table->exact, error);
     return table->data != NULL;
 }
 
@@ -99,5 +104,12 @@ static void substitute_free(void *data)
     table_free(data);
 }
 
-const TableBackend table_hash = {"hash", true, false, open_substitute, substitute_lookup, substitute_free};
-const TableBackend table_btree = {"btree", true, false, open_substitute, substitute_lookup, substitute_free};
+static bool substitute_walk(const Table *table, TableEach *each, void *context, GError **error)
+{
+    return table_walk(table->data, each, context, error);
+}
+
+const TableBackend table_hash = {"hash",          true,           false, open_substitute, substitute_lookup,
+                                 substitute_free, substitute_walk};
+const TableBackend table_btree = {"btree",         true,           false, open_substitute, substitute_lookup,
+                                  substitute_free, substitute_walk};

@@ -80,7 +80,7 @@ LmdbResult lmdb_file_get(const LmdbFile *file, const char *key, char **ret_value
     MDB_val value;
     MDB_txn *txn;
 
-    if (len == 0 || len + 1 > (size_t)mdb_env_get_maxkeysize(file->env))
+    if (len == 0 || len > LMDB_KEY_MAX)
         return LMDB_ABSENT;
     int code = mdb_txn_begin(file->env, NULL, MDB_RDONLY, &txn);
     if (code != 0) {

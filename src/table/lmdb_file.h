@@ -6,6 +6,8 @@
 #include <lmdb.h>
 #include <stdbool.h>
 
+#define LMDB_KEY_MAX 510 /* octets of a key, without NUL: longer ones are in no file */
+
 typedef struct LmdbFile LmdbFile;
 
 /* For reading; any thread. NULL: error ("open database PATH: why"). */
@@ -28,7 +30,8 @@ bool lmdb_writer_copy(LmdbWriter *writer, const LmdbFile *from, GError **error);
 /* FOUND: the key was there already; replace says whether its value is then replaced. ABSENT: it is new. */
 LmdbResult lmdb_writer_put(LmdbWriter *writer, const char *key, const char *value, bool replace, GError **error);
 LmdbResult lmdb_writer_delete(LmdbWriter *writer, const char *key, GError **error); /* FOUND: deleted */
-/* Syncs and renames, with the owner and permissions of model_path if that exists, else of the file replaced. */
+/* Syncs and renames, with the owner and permissions of model_path if that exists (NULL: none), else of the file
+ * replaced. */
 bool lmdb_writer_commit(LmdbWriter *writer, const char *model_path, GError **error);
 void lmdb_writer_free(LmdbWriter *writer); /* without commit: nothing changed. NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LmdbWriter, lmdb_writer_free)

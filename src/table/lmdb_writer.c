@@ -127,7 +127,7 @@ static bool take_permissions(int fd, const char *model_path, const char *replace
 {
     struct stat model;
 
-    if (stat(model_path, &model) < 0 && stat(replaced, &model) < 0)
+    if ((!model_path || stat(model_path, &model) < 0) && stat(replaced, &model) < 0)
         return fchmod(fd, 0644) == 0 || fail_errno(error, "chmod");
     if (fchmod(fd, model.st_mode & 0777 & ~0111U) < 0)
         return fail_errno(error, "change permissions of %s", replaced);

@@ -1,6 +1,7 @@
 /* match.c - match lists. */
 #include "table/match.h"
 #include "base/log.h"
+#include "config/config.h"
 #include "config/lines.h"
 #include "table/backend.h"
 #include "table/network.h"
@@ -94,7 +95,7 @@ static bool add_pattern(MatchList *list, const char *text, bool negated, int dep
 
 static bool add_patterns(MatchList *list, const char *patterns, bool negated, int depth, GError **error)
 {
-    g_autoptr(GPtrArray) elements = brace_split(patterns);
+    g_autoptr(GPtrArray) elements = config_split(patterns);
 
     for (guint i = 0; i < elements->len; i++)
         if (!add_pattern(list, g_ptr_array_index(elements, i), negated, depth, error))

@@ -108,8 +108,8 @@ static void unusable_tables_are_errors(void **state)
 static void a_file_that_names_itself_ends(void **state)
 {
     g_autofree char *path = g_build_filename(testing_dir, "loop", NULL);
-    g_autofree char *written = testing_file("loop", path);
-    g_autoptr(MatchList) list = match_list_new("x", path, 0, NULL);
+    g_autofree char *same_path = testing_file("loop", path);
+    g_autoptr(MatchList) list = match_list_new("x", same_path, 0, NULL);
 
     assert_int_equal(match_host(list, "unknown", "10.0.0.2"), MATCH_FAILED);
 }

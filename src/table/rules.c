@@ -1,6 +1,7 @@
 /* rules.c - what the tables of rules share. */
 #include "table/rules.h"
 #include "base/fail.h"
+#include "config/config.h"
 #include "config/lines.h"
 #include "table/backend.h"
 
@@ -15,7 +16,7 @@ static bool read_inline(const char *type, const char *name, RuleReader *reader, 
         return fail(error, "%s map: missing '}' in \"%s\"", type, name);
     if (*rest)
         return fail(error, "%s map: syntax error after '}' in \"%s\"", type, name);
-    g_autoptr(GPtrArray) elements = brace_split(content);
+    g_autoptr(GPtrArray) elements = config_split(content);
     for (guint i = 0; i < elements->len; i++) {
         const char *element = g_ptr_array_index(elements, i);
         if (*element != '{')

@@ -1,5 +1,6 @@
 /* simple.c - tables that lie in their own name or in the process: inline, static, fail, environ. */
 #include "base/fail.h"
+#include "config/config.h"
 #include "table/backend.h"
 
 #include <stdlib.h>
@@ -8,16 +9,16 @@
 /* inline:{name=value, {name = text with blanks}, ...}: a repeated name replaces the earlier one. */
 
 /* "name = value" with blanks around either part. False: error. */
-static bool add_pair(GHashTable *pairs, const char *spec, const char *text, GError **error)
+static bool add_pair(const Table *table, GHashTable *pairs, const char *text, GError **error)
 {
     const char *equals = strchr(text, '=');
 
     if (!equals)
-        return fail(error, "missing '=' after attribute name: \"%s\"; need \"inline:{name=value...}\"", spec);
+        return fail(error, "missing '=' after attribute name: \"%s\"; need \"inline:{name=value...}\"", table->spec);
     g_autofree char *name = g_strstrip(g_strndup(text, (size_t)(equals - text)));
     if (!*name)
-        return fail(error, "missing attribute name: \"%s\"; need \"inline:{name=value...}\"", spec);
-    g_hash_table_replace(pairs, table_fold(name), g_strstrip(g_strdup(equals + 1)));
+        return fail(error, "missing attribute name: \"%s\"; need \"inline:{name=value...}\"", table->spec);
+    g_hash_table_replace(pairs, table_key(table, name), g_strstrip(g_strdup(equals + 1)));
     return true;
 }
 
@@ -29,14 +30,14 @@ static bool inline_open(Table *table, const char *name, GError **error)
     if (!content || !*content || *rest)
         return fail(error, "bad syntax: \"inline:%s\"; need \"inline:{name=value...}\"", name);
     g_autoptr(GHashTable) pairs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    g_autoptr(GPtrArray) elements = brace_split(content);
+    g_autoptr(GPtrArray) elements = config_split(content);
     for (guint i = 0; i < elements->len; i++) {
         const char *element = g_ptr_array_index(elements, i);
         const char *after = "";
         g_autofree char *unbraced = brace_content(element, &after);
         if (*after)
             return fail(error, "syntax error after '}' in \"%s\"; need \"inline:{name=value...}\"", element);
-        if (!add_pair(pairs, table->spec, unbraced ? unbraced : element, error))
+        if (!add_pair(table, pairs, unbraced ? unbraced : element, error))
             return false;
     }
     table->data = g_steal_pointer(&pairs);

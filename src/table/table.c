@@ -115,10 +115,11 @@ static Table *new_table(const char *spec)
     return table;
 }
 
-Table *table_open_strict(const char *spec, GError **error)
+Table *table_open_strict(const char *spec, bool exact, GError **error)
 {
     Table *table = new_table(spec);
 
+    table->exact = exact;
     if (open_backend(table, error))
         return table;
     destroy(table);
@@ -128,7 +129,7 @@ Table *table_open_strict(const char *spec, GError **error)
 static Table *open_new(const char *spec, GError **error)
 {
     g_autoptr(GError) why = NULL;
-    Table *table = table_open_strict(spec, &why);
+    Table *table = table_open_strict(spec, false, &why);
 
     if (table)
         return table;
@@ -169,12 +170,17 @@ void table_free(Table *table)
         destroy(table);
 }
 
-char *table_fold(const char *key)
+char *table_fold_key(const char *key)
 {
     for (const char *c = key; *c; c++)
         if ((unsigned char)*c >= 0x80)
             return g_utf8_validate(key, -1, NULL) ? g_utf8_casefold(key, -1) : g_ascii_strdown(key, -1);
     return g_ascii_strdown(key, -1);
+}
+
+char *table_key(const Table *table, const char *key)
+{
+    return table->backend->folds && !table->exact ? table_fold_key(key) : g_strdup(key);
 }
 
 TableResult table_query(const Table *table, const char *key, char **ret_value, GError **error)
@@ -183,10 +189,8 @@ TableResult table_query(const Table *table, const char *key, char **ret_value, G
         fail(error, "%s is unavailable. %s", table->spec, table->unavailable);
         return TABLE_FAILED;
     }
-    if (!table->backend->folds)
-        return table->backend->lookup(table, key, ret_value, error);
-    g_autofree char *folded = table_fold(key);
-    return table->backend->lookup(table, folded, ret_value, error);
+    g_autofree char *own_key = table_key(table, key);
+    return table->backend->lookup(table, own_key, ret_value, error);
 }
 
 TableResult table_lookup(const Table *table, const char *key, char **ret_value)
@@ -210,4 +214,11 @@ const char *table_spec(const Table *table)
 bool table_takes_whole_keys(const Table *table)
 {
     return table->whole_keys;
+}
+
+bool table_walk(const Table *table, TableEach *each, void *context, GError **error)
+{
+    if (!table->backend->walk)
+        return fail(error, "table %s: sequence operation is not supported", table->spec);
+    return table->backend->walk(table, each, context, error);
 }

@@ -18,13 +18,8 @@ Table *table_open(const char *spec, GError **error);
 void table_free(Table *table);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Table, table_free)
 
-/* For tools: a table that cannot be opened is an error here ("open database F.lmdb: No such file or directory"). */
-Table *table_open_strict(const char *spec, GError **error);
-
 /* ret_value is set when FOUND; the caller frees. Keys are folded as the type asks. */
 TableResult table_lookup(const Table *table, const char *key, char **ret_value);
-/* The same, logging nothing: for tools. error may stay unset when FAILED. */
-TableResult table_query(const Table *table, const char *key, char **ret_value, GError **error);
 const char *table_spec(const Table *table); /* "type:name" as configured, for log lines */
 bool table_takes_whole_keys(
     const Table *table); /* regexp, pcre, cidr, static: full key only, no parent domains, no address parts */
@@ -51,3 +46,14 @@ typedef struct {
 } AddressLookup;
 TableResult tables_lookup_address(const Tables *tables, const char *address, const AddressLookup *how, char **ret_value,
                                   char **ret_extension);
+
+/* For tools. A table that cannot be opened is an error ("open database F.lmdb: No such file or directory"); nothing is
+ * logged about failures, and error may stay unset when FAILED. exact: keys are not folded, neither the table's nor
+ * those looked up. */
+Table *table_open_strict(const char *spec, bool exact, GError **error);
+TableResult table_query(const Table *table, const char *key, char **ret_value, GError **error);
+/* A key as tables that fold have it. The caller frees. */
+char *table_fold_key(const char *key);
+/* Calls each with all entries until it returns false. An error for types that cannot list theirs. */
+typedef bool TableEach(void *context, const char *key, const char *value);
+bool table_walk(const Table *table, TableEach *each, void *context, GError **error);

@@ -1,4 +1,5 @@
 /* tables.c - lists of tables, and the ways to look for a mail address in them. */
+#include "config/config.h"
 #include "table/backend.h"
 
 #include <string.h>
@@ -14,7 +15,7 @@ static void free_table(gpointer table)
 
 Tables *tables_open(const char *specs, GError **error)
 {
-    g_autoptr(GPtrArray) elements = brace_split(specs);
+    g_autoptr(GPtrArray) elements = config_split(specs);
     g_autoptr(Tables) tables = g_new0(Tables, 1);
 
     tables->tables = g_ptr_array_new_with_free_func(free_table);

@@ -56,7 +56,7 @@ TextResult text_next(Lines *lines, const char *file, const char *remark, char **
 }
 
 /* Of two records with one key the first counts. */
-static bool read_records(GHashTable *records, Lines *lines, const char *path, GError **error)
+static bool read_records(const Table *table, GHashTable *records, Lines *lines, const char *path, GError **error)
 {
     for (;;) {
         g_autofree char *key = NULL;
@@ -73,7 +73,7 @@ static bool read_records(GHashTable *records, Lines *lines, const char *path, GE
         case TEXT_RECORD:
             break;
         }
-        char *folded = table_fold(key);
+        char *folded = table_key(table, key);
         if (g_hash_table_contains(records, folded)) {
             log_warning("%s, line %d: duplicate entry: \"%s\"", path, line, key);
             g_free(folded);
@@ -91,7 +91,7 @@ static bool texthash_open(Table *table, const char *path, GError **error)
     if (fd < 0)
         return fail_errno(error, "open database %s", path);
     g_autoptr(Lines) lines = lines_open_fd(path, fd_steal(&fd));
-    if (!read_records(records, lines, path, error))
+    if (!read_records(table, records, lines, path, error))
         return false;
     table->data = g_steal_pointer(&records);
     return true;
@@ -112,4 +112,16 @@ static void texthash_free(void *data)
     g_hash_table_unref(data);
 }
 
-const TableBackend table_texthash = {"texthash", true, false, texthash_open, texthash_lookup, texthash_free};
+static bool texthash_walk(const Table *table, TableEach *each, void *context, GError **error)
+{
+    GHashTableIter iter;
+    gpointer key, value;
+
+    g_hash_table_iter_init(&iter, table->data);
+    while (g_hash_table_iter_next(&iter, &key, &value) && each(context, key, value))
+        ;
+    return true;
+}
+
+const TableBackend table_texthash = {"texthash",      true,          false,        texthash_open,
+                                     texthash_lookup, texthash_free, texthash_walk};
