@@ -163,13 +163,13 @@ static bool may_warn(ReplyBudget *budget)
 static int next_octet(Client *client, ReplyBudget *budget, GError **error)
 {
     while (client->in_at == client->in->len) {
-        ReadResult result = read_some(client);
-        if (result == READ_END) {
+        if (wait_for(client, POLLIN, budget->limit, error) ==
+            0) /* first: the answer to what was just sent is not there yet */
+            return -1;
+        if (read_some(client) == READ_END) {
             fail_with(client, error, CLIENT_ERROR_LOST);
             return -1;
         }
-        if (result == READ_NOTHING_NOW && wait_for(client, POLLIN, budget->limit, error) == 0)
-            return -1;
         if (clock_ms() >= budget->limit) {
             fail_with(client, error, CLIENT_ERROR_TIMEOUT);
             return -1;
@@ -283,9 +283,13 @@ bool client_read_reply(Client *client, Reply **ret_reply, GError **error)
 
 void client_queue_line(Client *client, const char *line)
 {
-    g_assert(!client->in_content && !strpbrk(line, "\r\n"));
-    if (!client->failed)
-        g_string_append_printf(client->out, "%s\r\n", line);
+    if (client->failed)
+        return;
+    g_assert(!client->in_content);
+    size_t start = client->out->len;
+    g_string_append(client->out, line);
+    g_strdelimit(client->out->str + start, "\r\n", ' ');
+    g_string_append(client->out, "\r\n");
 }
 
 bool client_command_line(Client *client, Reply **ret_reply, GError **error, const char *line)

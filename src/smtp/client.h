@@ -31,7 +31,7 @@ gint64 client_idle_since(const Client *client); /* clock_ms() of the last octet 
  * later call fails with LOST. */
 bool client_read_reply(Client *client, Reply **ret_reply, GError **error);
 bool client_command(Client *client, Reply **ret_reply, GError **error, const char *format, ...) G_GNUC_PRINTF(4, 5);
-/* For lines that are a stranger's octets: line is sent with CRLF and nothing else. It holds no CR, LF (asserted: the engine guarantees it). */
+/* For lines that are a stranger's octets: line is sent with CRLF and nothing else. One line stays one: a CR or LF inside goes out as a space. */
 bool client_command_line(Client *client, Reply **ret_reply, GError **error, const char *line);
 /* Pipelining: queue lines, then read replies one by one; the first read flushes. */
 void client_queue_line(Client *client, const char *line);

@@ -76,10 +76,10 @@ static void a_dialogue_reads_one_reply_for_each_command(void **state)
     assert_string_equal(reply_text(reply), "220 hi");
     assert_true(client_command(client, &reply, &error, "EHLO %s", "mx.test"));
     assert_string_equal(reply_text(reply), "250-f\n250-XFORWARD NAME\n250 DSN");
-    assert_true(client_command_line(client, &reply, &error, "mail  FROM:<%s\xff>"));
+    assert_true(client_command_line(client, &reply, &error, "mail  FROM:<%s\xff>\rDATA\r\n.\r"));
     assert_string_equal(reply_text(reply), "550 5.1.1 ?no");
     g_autofree char *sent = sent_to(peer, false);
-    assert_string_equal(sent, "EHLO mx.test\r\nmail  FROM:<%s\xff>\r\n");
+    assert_string_equal(sent, "EHLO mx.test\r\nmail  FROM:<%s\xff> DATA  . \r\n");
     assert_in_range(client_idle_since(client), before, clock_ms());
 }
 
@@ -340,6 +340,7 @@ static void a_peer_that_stops_reading_fails_the_content_once(void **state)
     assert_true(client_content(client, line, 10000, true, NULL)); /* dropped */
     assert_false(client_end_content(client, &reply, &end));
     assert_true(g_error_matches(end, CLIENT_ERROR, CLIENT_ERROR_LOST));
+    assert_false(client_command(client, &reply, NULL, "RSET"));
     client_quit(g_steal_pointer(&client));
     g_autofree char *sent = sent_to(peer, true);
     assert_null(strstr(sent, "QUIT"));
@@ -422,6 +423,7 @@ static void a_reply_before_the_dot_never_accepts(void **state)
             assert_string_equal(reply_text(reply), rows[i].text);
         else
             assert_true(g_error_matches(error, CLIENT_ERROR, CLIENT_ERROR_LOST));
+        assert_false(client_command(client, &reply, NULL, "MAIL FROM:<>")); /* of no more use, and no harm */
         client_quit(g_steal_pointer(&client));
         g_autofree char *sent = sent_to(peer, true);
         assert_null(strstr(sent, "\r\n.\r\n"));
