@@ -24,7 +24,7 @@ static bool is_special(char c)
 /* What ends a word. Of the specials, ')' without its '(' does not. */
 static bool is_delimiter(char c)
 {
-    return c == ' ' || c == '\t' || (is_special(c) && c != ')' && c != '\\');
+    return c == ' ' || c == '\t' || c == '\n' || (is_special(c) && c != ')' && c != '\\');
 }
 
 /* Past the comment that begins here. One that does not end takes all there is. */
@@ -49,7 +49,7 @@ static void skip_blanks(Lexer *lexer)
         if (*lexer->at == '(') {
             lexer->had_extra = true;
             skip_comment(lexer);
-        } else if (*lexer->at == ' ' || *lexer->at == '\t') {
+        } else if (*lexer->at == ' ' || *lexer->at == '\t' || *lexer->at == '\n') {
             lexer->at++;
         } else {
             return;
@@ -69,7 +69,8 @@ static TokenType read_delimited(Lexer *lexer, char close, TokenType type)
                 return BAD;
             c = *lexer->at++;
         }
-        g_string_append_c(lexer->text, c);
+        if (c != '\n') /* a folded header */
+            g_string_append_c(lexer->text, c);
     }
     return BAD;
 }
@@ -80,7 +81,8 @@ static TokenType read_word(Lexer *lexer)
     for (; lexer->at < lexer->end && !is_delimiter(*lexer->at); lexer->at++) {
         if (*lexer->at == '\\' && ++lexer->at == lexer->end)
             return BAD;
-        g_string_append_c(lexer->text, *lexer->at);
+        if (*lexer->at != '\n')
+            g_string_append_c(lexer->text, *lexer->at);
     }
     return WORD;
 }
