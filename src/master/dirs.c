@@ -2,6 +2,7 @@
 #include "master/dirs.h"
 #include "base/fail.h"
 #include "base/fd.h"
+#include "spool/spool.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -55,16 +56,28 @@ static bool make_with_parents(const char *path, mode_t mode, DirOwner whose, con
     return make_one(path, mode, whose, owner, error);
 }
 
+/* The store's own directories, with the owner's rights: the one above them is the owner's, who might have put anything
+ * there. */
+static bool make_store(const char *queue, const Owner *owner, GError **error)
+{
+    g_autofree char *path = g_build_filename(queue, "gatepost", NULL);
+
+    owner_enter(owner);
+    bool made = spool_make_directories(path, (uid_t)-1, (gid_t)-1, error);
+    owner_leave(owner);
+    return made;
+}
+
 bool dirs_make(const Config *config, const Owner *owner, GError **error)
 {
     const char *queue = config_string(config, "queue_directory");
 
     return make_with_parents(queue, 0755, FOR_ROOT, owner, error) &&
            make_with_parents(config_string(config, "data_directory"), 0700, FOR_OWNER, owner, error) &&
-           make_below(queue, "pid", 0755, FOR_ROOT, owner, error) &&
+           make_below(queue, config_string(config, "process_id_directory"), 0755, FOR_ROOT, owner, error) &&
            make_below(queue, "private", 0700, FOR_OWNER, owner, error) &&
            make_below(queue, "public", 0710, FOR_PUBLIC, owner, error) &&
-           make_below(queue, "gatepost", 0700, FOR_OWNER, owner, error);
+           make_below(queue, "gatepost", 0700, FOR_OWNER, owner, error) && make_store(queue, owner, error);
 }
 
 /* Queue files lie in these or, hashed, up to two levels below. */

@@ -2,7 +2,7 @@
 #pragma once
 #include "master/owner.h"
 
-/* Makes those that are missing; existing ones stay as they are. */
+/* Makes those that are missing, the message store's too; existing ones stay as they are. */
 bool dirs_make(const Config *config, const Owner *owner, GError **error);
 
 /* Messages in Postfix's own queue below queue_directory, which nothing here delivers. Directories that we may not read

@@ -60,7 +60,7 @@ static bool resolve(GPtrArray *addresses, const char *host, const Protocols *pro
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
     g_autofree char *bare = NULL;
-    guint before = addresses->len;
+    bool any = false;
 
     if (host[0] == '[') { /* inet_interfaces may have [address] */
         bare = g_strndup(host + 1, strcspn(host + 1, "]"));
@@ -72,10 +72,12 @@ static bool resolve(GPtrArray *addresses, const char *host, const Protocols *pro
     if (failed)
         return fail(error, "bad hostname or network address: %s: %s", host, gai_strerror(failed));
     for (const struct addrinfo *at = found; at; at = at->ai_next)
-        if (wanted(protocols, at->ai_family))
+        if (wanted(protocols, at->ai_family)) {
             add_address(addresses, at->ai_addr, at->ai_addrlen);
+            any = true;
+        }
     freeaddrinfo(found);
-    if (addresses->len == before)
+    if (!any)
         return fail(error, "no valid IP address found: %s", host);
     return true;
 }

@@ -27,7 +27,8 @@
 
 char *master_pid_file(const Config *config)
 {
-    return g_build_filename(config_string(config, "queue_directory"), "pid", "master.pid", NULL);
+    return g_build_filename(config_string(config, "queue_directory"), config_string(config, "process_id_directory"),
+                            "master.pid", NULL);
 }
 
 char *master_lock_file(const Config *config)

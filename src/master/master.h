@@ -18,6 +18,6 @@ int master_run(Plan *plan, LogDestination *log, const MasterOptions *options);
 #define MASTER_PROCESS_NAME                                                                                            \
     "gatepost" /* in /proc/PID/comm: tells our master from Postfix's, which takes the same locks */
 
-/* $queue_directory/pid/master.pid and $data_directory/master.lock. */
+/* $queue_directory/$process_id_directory/master.pid and $data_directory/master.lock. */
 char *master_pid_file(const Config *config);
 char *master_lock_file(const Config *config);
