@@ -67,7 +67,6 @@ void client_authorize(Smtpd *smtpd)
     client->discard = discarded_keywords(smtpd);
     client->xforward = is_in(settings->xforward_hosts, client);
     client->xclient = is_in(settings->xclient_hosts, client);
-    client->verp = is_in(settings->verp_clients, client);
     client->rewrite_local =
         (settings->rewrite_for_inet_interfaces && strcmp(smtpd->connection.addr, smtpd->connection.local_addr) == 0) ||
         (settings->rewrite_for_inet_interfaces && smtpd->connection.addr[0] == '\0') ||

@@ -107,7 +107,6 @@ Outcome command_ehlo(Session *session, const char *line)
         {true, EHLO_SIZE, size},
         {!settings->disable_vrfy, EHLO_VRFY, "VRFY"},
         {true, EHLO_ETRN, "ETRN"},
-        {client->verp, EHLO_XVERP, "XVERP"},
         {client->xclient, EHLO_XCLIENT, "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT DESTADDR DESTPORT"},
         {client->xforward, EHLO_XFORWARD, "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT"},
         {true, EHLO_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES"},

@@ -15,7 +15,6 @@ static CommandRules rules_of(const Smtpd *smtpd)
     rules.dsn = !(discard & EHLO_DSN);
     rules.size = !(discard & EHLO_SIZE);
     rules.body8bit = !(discard & EHLO_8BITMIME);
-    rules.verp = smtpd->client.verp && !(discard & EHLO_XVERP);
     return rules;
 }
 

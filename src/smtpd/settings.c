@@ -148,7 +148,6 @@ static bool read_lists(Settings *settings, GError **error)
         {"smtpd_client_event_limit_exceptions", &settings->event_exceptions},
         {"smtpd_authorized_xforward_hosts", &settings->xforward_hosts},
         {"smtpd_authorized_xclient_hosts", &settings->xclient_hosts},
-        {"authorized_verp_clients", &settings->verp_clients},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
@@ -245,7 +244,6 @@ void settings_free(Settings *settings)
     match_list_free(settings->event_exceptions);
     match_list_free(settings->xforward_hosts);
     match_list_free(settings->xclient_hosts);
-    match_list_free(settings->verp_clients);
     match_list_free(settings->rewrite_networks);
     endpoint_free(settings->proxy);
     config_free(settings->config);

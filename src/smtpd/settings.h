@@ -54,7 +54,7 @@ typedef struct {
     bool forbid_unauth_pipelining;
 
     int connection_count_limit;
-    MatchList *event_exceptions, *xforward_hosts, *xclient_hosts, *verp_clients;
+    MatchList *event_exceptions, *xforward_hosts, *xclient_hosts;
     bool rewrite_for_inet_interfaces; /* local_header_rewrite_clients */
     MatchList *rewrite_networks;
 

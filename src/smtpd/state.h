@@ -41,7 +41,7 @@ typedef struct {
     guint64 name_query;           /* under way; 0: none */
     bool counted;                 /* in the connections per client */
     unsigned discard;             /* EHLO_ bits */
-    bool xforward, xclient, verp; /* authorized */
+    bool xforward, xclient; /* authorized */
     bool rewrite_local;           /* local_header_rewrite_clients matches */
     char *denied;                 /* smtpd_delay_reject=no: it was refused; every command but QUIT gets this */
 } Peer;
