@@ -210,7 +210,8 @@ void client_broken(Session *session, const char *reason)
     const char *id = smtpd->transaction ? smtpd->service->sink->queue_id(smtpd) : NULL;
     g_autofree char *prefix = id ? g_strdup_printf("%s: ", id) : g_strdup("");
 
-    if (!smtpd->client.text || (strcmp(session->where, "END-OF-MESSAGE") == 0 && session->phase != PHASE_END))
+    bool after_message = strcmp(session->where, "END-OF-MESSAGE") == 0 && session->phase != PHASE_END;
+    if (!smtpd->client.text || (after_message && strcmp(reason, "lost connection") == 0))
         return; /* a client that closes when its message is taken does no wrong */
     if (session->phase == PHASE_CONTENT)
         log_info("%s%s after %s (%" G_GUINT64_FORMAT " bytes) from %s", prefix, reason, session->where,
