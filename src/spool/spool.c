@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -125,5 +126,17 @@ bool spool_free_space(const Spool *spool, guint64 *ret_octets, GError **error)
     if (fstatvfs(spool->root, &space) < 0)
         return fail_errno(error, "free space of the queue's file system");
     *ret_octets = (guint64)space.f_bavail * space.f_frsize;
+    return true;
+}
+
+bool spool_lock_manager(const Spool *spool, int *ret_fd, GError **error)
+{
+    auto_fd fd = openat(spool->root, "qmgr.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0)
+        return fail_errno(error, "open qmgr.lock");
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return fail_errno(error, "lock qmgr.lock");
+    *ret_fd = fd_steal(&fd);
     return true;
 }

@@ -31,6 +31,10 @@ void spool_free(Spool *spool); /* after all its writers and messages; NULL is fi
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Spool, spool_free)
 bool spool_free_space(const Spool *spool, guint64 *ret_octets, GError **error); /* for the 452 check */
 
+/* One queue manager at a time: a lock that lives as long as the descriptor, the caller's. False: error; its code is
+ * EWOULDBLOCK when another one has it. */
+bool spool_lock_manager(const Spool *spool, int *ret_fd, GError **error);
+
 /* A new message: its file exists (O_EXCL) and is locked; it is nobody's until committed. Thread-safe; does not block
  * for long (page cache). */
 SpoolWriter *spool_create(Spool *spool, GError **error);

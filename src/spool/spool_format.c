@@ -141,8 +141,7 @@ bool result_dsn_is_valid(const char *dsn)
     return strchr("245", *dsn) != NULL;
 }
 
-/* One word without blanks and controls, whatever the text. An empty one is "%". */
-static void append_word(GString *out, const char *text, size_t max)
+void spool_word_append(GString *out, const char *text, size_t max)
 {
     size_t len = strnlen(text, max);
 
@@ -157,8 +156,7 @@ static void append_word(GString *out, const char *text, size_t max)
     }
 }
 
-/* The opposite of append_word(). NULL: not one of its words. */
-static char *read_word(const char *word)
+char *spool_word_read(const char *word)
 {
     g_autoptr(GString) out = g_string_new(NULL);
 
@@ -187,9 +185,9 @@ GString *result_to_text(const Result *result)
     g_assert(result_dsn_is_valid(result->dsn));
     g_string_append_printf(out, "R1 %u %s %s %" G_GINT64_FORMAT " ", result->recipient,
                            result_status_name(result->status), result->dsn, result->time_us);
-    append_word(out, result->relay ? result->relay : "none", 512);
+    spool_word_append(out, result->relay ? result->relay : "none", 512);
     g_string_append_c(out, ' ');
-    append_word(out, result->text ? result->text : "", RESULT_TEXT_MAX);
+    spool_word_append(out, result->text ? result->text : "", RESULT_TEXT_MAX);
     g_string_append_c(out, ' ');
     g_string_append_printf(out, "%08x\n", spool_crc(0, out->str + 1, out->len - 1));
     g_assert(out->len <= RESULT_LINE_MAX);
@@ -215,8 +213,8 @@ bool result_from_text(const char *line, size_t len, Result *ret_result)
         !result_status_from_name(fields[2], &result.status) || !result_dsn_is_valid(fields[3]) ||
         !read_number(fields[4], G_MAXINT64, &time_us))
         return false;
-    result.relay = read_word(fields[5]);
-    result.text = read_word(fields[6]);
+    result.relay = spool_word_read(fields[5]);
+    result.text = spool_word_read(fields[6]);
     if (!result.relay || !result.text) {
         result_clear(&result);
         return false;

@@ -54,4 +54,9 @@ GString *result_to_text(const Result *result);
 /* line, len: without LF. False: torn or damaged or empty; *ret_result is untouched. The caller clears it. */
 bool result_from_text(const char *line, size_t len, Result *ret_result);
 
+/* Any text as one word without blanks and controls ("%HH" for those; "%" alone for the empty text), cut after max
+ * octets; and back. NULL: not such a word. Caller frees. */
+void spool_word_append(GString *out, const char *text, size_t max);
+char *spool_word_read(const char *word);
+
 guint32 spool_crc(guint32 crc, const char *data, size_t len); /* begins with 0, goes on with what it returned */

@@ -298,7 +298,8 @@ static void crash_at_each_call_leaves_all_or_nothing(void **state)
                 g_autoptr(GPtrArray) corrupt = list(fixture, SPOOL_CORRUPT);
                 assert_int_equal(corrupt->len, 0);
                 assert_true(queued->len + held->len <= 1);
-                assert_true((WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != NO_FAULT) || queued->len + held->len == 1);
+                assert_true((WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != NO_FAULT) ||
+                            queued->len + held->len == 1);
                 if (hold)
                     assert_int_equal(queued->len, 0);
                 for (guint i = 0; i < queued->len + held->len; i++) {
