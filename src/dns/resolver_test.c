@@ -60,6 +60,8 @@ static const Record zone[] = {
     {"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", PTR, NOERROR, 0, "six.example.org"},
     {"both.example.org", A, NOERROR, 0, "192.0.2.50"},
     {"both.example.org", AAAA, NOERROR, 0, "2001:db8::50"},
+    {"late1.example.org", A, NOERROR, 0, "192.0.2.61"},
+    {"late2.example.org", A, NOERROR, 0, "192.0.2.62"},
     {"alias.example.org", A, NOERROR, CNAME, "mail.example.org"},
     {"alias.example.org", AAAA, NOERROR, CNAME, "mail.example.org"},
 };
@@ -149,6 +151,8 @@ static void answer_question(Server *server, const guint8 *question, size_t len, 
                 record = zone[i];
     if (record.rcode == SILENCE)
         return;
+    if (g_str_has_prefix(name->str, "late"))
+        usleep(150000);
 
     g_autoptr(GByteArray) packet = g_byte_array_new();
     g_byte_array_append(packet, question, 2);
@@ -358,6 +362,7 @@ static void many_ask_at_once(void **state)
 static void a_dead_server_is_a_temporary_error_in_time(void **state)
 {
     enum { COUNT = 1500 };
+    unsigned refused = 0;
     g_autofree Client *clients = g_new0(Client, COUNT);
     Resolver *resolver = new_resolver(&dead, 1);
 
@@ -371,8 +376,10 @@ static void a_dead_server_is_a_temporary_error_in_time(void **state)
         assert_string_equal(clients[i].name->name, "unknown");
         assert_null(clients[i].name->warning);
         assert_true(clients[i].waited < 5000);
+        refused += clients[i].query == 0;
         peer_name_free(clients[i].name);
     }
+    assert_in_range(refused, COUNT - 1024, COUNT - 1000);
     resolver_free(resolver);
 }
 
@@ -504,6 +511,32 @@ static void threads_share_a_resolver_without_a_scheduler(void **state)
     resolver_free(resolver);
 }
 
+static void *resolve_late(void *data)
+{
+    g_autofree char *got = addresses_of(data, "late1.example.org", "ipv4", 8000);
+
+    g_assert_cmpstr(got, ==, "ok 192.0.2.61");
+    return NULL;
+}
+
+/* The first thread takes the answers for both until it has its own; then the second has to. */
+static void the_taking_of_answers_is_handed_over(void **state)
+{
+    Resolver *resolver = new_resolver(&live, TIMEOUT_S);
+    unsigned before = atomic_load(&live.questions);
+    gint64 start = clock_ms();
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, resolve_late, resolver), 0);
+    while (atomic_load(&live.questions) == before && clock_ms() - start < 5000)
+        usleep(1000);
+    g_autofree char *got = addresses_of(resolver, "late2.example.org", "ipv4", 8000);
+    assert_string_equal(got, "ok 192.0.2.62");
+    pthread_join(thread, NULL);
+    assert_true(clock_ms() - start < 5000);
+    resolver_free(resolver);
+}
+
 typedef struct {
     Sched *sched;
     Resolver *resolver;
@@ -583,6 +616,7 @@ int main(void)
         cmocka_unit_test(a_cancelled_query_is_never_answered),
         cmocka_unit_test(hosts_resolve_without_a_scheduler),
         cmocka_unit_test(threads_share_a_resolver_without_a_scheduler),
+        cmocka_unit_test(the_taking_of_answers_is_handed_over),
         cmocka_unit_test(hosts_resolve_behind_a_gate),
         cmocka_unit_test(a_dead_server_holds_no_thread_longer_than_asked),
         cmocka_unit_test(bad_servers_are_refused),
