@@ -272,6 +272,16 @@ Config *view_new_unchecked(const MainCf *main_cf, const ConfigScope *scope, GErr
     return g_steal_pointer(&config);
 }
 
+/* Many defaults compare with it. */
+static void check_level(const Config *config, GError **error)
+{
+    const Value *value = g_hash_table_lookup(config->values, "compatibility_level");
+    int order;
+
+    if (value) /* set, not the default */
+        expand_compare_levels(value->text, "0", &order, error);
+}
+
 Config *config_new(const MainCf *main_cf, const ConfigScope *scope, GError **error)
 {
     g_autoptr(Config) config = view_new_unchecked(main_cf, scope, error);
@@ -280,15 +290,14 @@ Config *config_new(const MainCf *main_cf, const ConfigScope *scope, GError **err
 
     Evaluation evaluation = {.config = config, .only_set = true};
     params_each(evaluate_param, &evaluation);
+    if (!evaluation.error)
+        check_level(config, &evaluation.error);
     evaluation.only_set = false;
     params_each(evaluate_param, &evaluation);
     if (evaluation.error) {
         g_propagate_error(error, evaluation.error);
         return NULL;
     }
-    int order;
-    if (!expand_compare_levels(config_string(config, "compatibility_level"), "0", &order, error))
-        return NULL;
     if (!evaluate_others(config, error))
         return NULL;
     return g_steal_pointer(&config);
