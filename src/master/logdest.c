@@ -67,8 +67,10 @@ static int open_file(const char *path, const char *permissions, GError **error)
 {
     mode_t mode = (mode_t)strtol(permissions, NULL, 8);
     struct stat status;
+    mode_t mask = umask(0); /* the administrator named the permissions */
     auto_fd fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, mode & 0666);
 
+    umask(mask);
     if (fd < 0 || fstat(fd, &status) < 0 || !fd_set_nonblock(fd, false)) {
         fail_errno(error, "open maillog_file %s", path);
         return -1;

@@ -2,6 +2,7 @@
 #include "master/plan.h"
 #include "base/fail.h"
 #include "base/log.h"
+#include "config/findings.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -176,5 +177,5 @@ bool plan_read_services(Plan *plan, GError **error)
     }
     warn_of_later_programs(plan);
     warn_of_chroot(plan);
-    return true;
+    return findings_report(plan->main_cf, plan->lines, error);
 }

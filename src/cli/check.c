@@ -1,0 +1,111 @@
+/* check.c - check: what keeps a mail system from starting, and what is odd. Silent when all is well. */
+#include "base/log.h"
+#include "cli/control.h"
+#include "master/dirs.h"
+#include "master/listen.h"
+
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- Who can reach what only our own should ---- */
+
+/* The first address beyond loopback that the line listens on, or NULL. */
+static char *exposed_address(const Plan *plan, const Service *line)
+{
+    if (line->type != SERVICE_INET)
+        return NULL;
+    g_autoptr(GPtrArray) addresses = listen_addresses(line, plan->config, NULL);
+
+    for (guint i = 0; addresses && i < addresses->len; i++)
+        if (!listen_is_loopback(g_ptr_array_index(addresses, i)))
+            return g_strdup(g_ptr_array_index(addresses, i));
+    return NULL;
+}
+
+static void warn_of_exposure(const Plan *plan, const PlanService *service)
+{
+    const Service *line = service->line;
+    g_autofree char *address = exposed_address(plan, line);
+    const ConfigScope scope = {
+        .process_name = line->command, .service_name = line->name, .stress = "", .overrides = line->overrides};
+
+    if (!address)
+        return;
+    if (strcmp(line->command, "filter") == 0) {
+        log_warning(
+            "%s/master.cf: line %d: filter listens on %s, beyond loopback: only filter_authorized_hosts keeps it "
+            "from being an open relay",
+            plan->config_dir, line->line, address);
+        return;
+    }
+    g_autoptr(Config) view = config_new(plan->main_cf, &scope, NULL);
+    if (view && strcmp(line->command, "smtpd") == 0 && *config_string(view, "smtpd_authorized_xforward_hosts") != '\0')
+        log_warning("%s/master.cf: line %d: smtpd with smtpd_authorized_xforward_hosts listens on %s, beyond loopback",
+                    plan->config_dir, line->line, address);
+}
+
+void check_warn(const Plan *plan)
+{
+    for (guint i = 0; i < plan->services->len; i++)
+        warn_of_exposure(plan, g_ptr_array_index(plan->services, i));
+}
+
+/* ---- Who could change what root trusts ---- */
+
+typedef struct {
+    const char *path;
+    bool owners; /* it belongs to mail_owner, else to root (or the caller) */
+} Checked;
+
+static void check_path(const Checked *checked, const Owner *owner, const char *owner_name)
+{
+    struct stat status;
+
+    if (stat(checked->path, &status) < 0)
+        return;
+    if (checked->owners && status.st_uid != owner->uid)
+        log_warning("not owned by %s: %s", owner_name, checked->path);
+    else if (!checked->owners && status.st_uid != 0 && status.st_uid != geteuid())
+        log_warning("not owned by root: %s", checked->path);
+    if (status.st_mode & 022)
+        log_warning("group or other writable: %s", checked->path);
+}
+
+static void check_permissions(const Plan *plan, const Owner *owner)
+{
+    const char *queue = config_string(plan->config, "queue_directory");
+    const char *data = config_string(plan->config, "data_directory");
+    const char *owner_name = owner->root ? config_string(plan->config, "mail_owner") : "the caller";
+    g_autofree char *main_cf = g_build_filename(plan->config_dir, "main.cf", NULL);
+    g_autofree char *master_cf = g_build_filename(plan->config_dir, "master.cf", NULL);
+    g_autofree char *pid = g_build_filename(queue, config_string(plan->config, "process_id_directory"), NULL);
+    g_autofree char *private = g_build_filename(queue, "private", NULL);
+    g_autofree char *public = g_build_filename(queue, "public", NULL);
+    g_autofree char *ours = g_build_filename(queue, "gatepost", NULL);
+    const Checked all[] = {
+        {plan->config_dir}, {main_cf},       {master_cf},    {queue},      {pid},
+        {data, true},       {private, true}, {public, true}, {ours, true},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(all); i++)
+        check_path(&all[i], owner, owner_name);
+}
+
+int check_command(const char *config_dir)
+{
+    g_autoptr(Control) control = control_open(config_dir, CONTROL_LOG_NEEDED);
+    g_autoptr(GError) error = NULL;
+    Owner owner;
+
+    if (!control)
+        return 1;
+    if (!plan_read_services(control->plan, &error) || !owner_find(control->plan->config, &owner, &error) ||
+        !dirs_make(control->plan->config, &owner, &error)) {
+        log_fatal("%s", error->message);
+        return 1;
+    }
+    check_warn(control->plan);
+    check_permissions(control->plan, &owner);
+    return 0;
+}

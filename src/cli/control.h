@@ -1,0 +1,38 @@
+/* control.h - the commands that make a mail system start, stop, and tell how it is: postfix(1)'s. */
+#pragma once
+#include "master/logdest.h"
+#include "master/plan.h"
+#include <sys/types.h>
+
+typedef int ControlCommand(const char *config_dir); /* returns the exit status; has said everything */
+
+/* NULL: no such command. */
+ControlCommand *control_find(const char *name);
+
+/* For the commands: main.cf read, the log open under the tag postfix-script (and on standard error), as far as that
+ * goes. */
+typedef enum {
+    CONTROL_LOG_NEEDED, /* without a log: NULL */
+    CONTROL_LOG_TRIED,  /* somebody who may not write to the log only asks: standard error will do */
+} ControlLog;
+typedef struct {
+    Plan *plan;
+    LogDestination log;
+    bool log_open;
+} Control;
+Control *control_open(const char *config_dir, ControlLog how); /* NULL: said why */
+void control_close(Control *control);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Control, control_close)
+
+ControlCommand start_command, start_fg_command; /* start.c */
+ControlCommand check_command;                   /* check.c */
+ControlCommand logrotate_command;               /* logrotate.c */
+
+/* check.c: what is odd but no reason not to start. Reads services' views; nothing is changed. */
+void check_warn(const Plan *plan);
+
+/* The running master's process id, 0 for none, -1 when it cannot be told (said why). *ret_ours: it is gatepost's and
+ * understands its signals. */
+pid_t control_find_master(const Control *control, bool *ret_ours);
+/* The same for commands that need one: when none runs, or it is Postfix's, that is said, and 0 returned. */
+pid_t control_need_master(const Control *control);

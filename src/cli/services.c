@@ -1,0 +1,51 @@
+/* services.c - what a service process runs, by its command. */
+#include "cli/services.h"
+#include "base/log.h"
+#include "base/service.h"
+#include "config/config.h"
+#include "filter/filter.h"
+
+#include <string.h>
+
+/* smtpd and filter make their views themselves: one for each value of stress. */
+typedef struct {
+    const char *command;
+    int (*with_file)(ServiceProcess *process, const MainCf *main_cf);
+    int (*with_view)(ServiceProcess *process, const Config *config);
+} ServiceMain;
+
+static const ServiceMain mains[] = {
+    {"filter", .with_file = filter_main},
+};
+
+static int run(const ServiceMain *entry, ServiceProcess *process)
+{
+    const ConfigScope scope = {
+        .process_name = process->command, .service_name = process->name, .stress = "", .overrides = process->overrides};
+    g_autoptr(GError) error = NULL;
+    g_autoptr(MainCf) main_cf = main_cf_read(process->config_dir, &error);
+
+    if (main_cf && entry->with_file)
+        return entry->with_file(process, main_cf);
+    g_autoptr(Config) config = main_cf ? config_new(main_cf, &scope, &error) : NULL;
+    if (config)
+        return entry->with_view(process, config);
+    log_fatal("%s", error->message);
+    return 1;
+}
+
+int services_main(int argc, char **argv)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(ServiceProcess) process = service_process_new(argc, argv, &error);
+
+    if (!process) {
+        log_fatal("%s", error->message);
+        return 1;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(mains); i++)
+        if (strcmp(mains[i].command, process->command) == 0)
+            return run(&mains[i], process);
+    log_fatal("there is no program %s", process->command);
+    return 1;
+}
