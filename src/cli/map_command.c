@@ -269,7 +269,7 @@ static bool put_records(const MapOptions *options, const Target *target, LmdbWri
         g_autofree char *value = NULL;
         int line;
 
-        switch (text_next(lines, shown, "", &key, &value, &line, error)) {
+        switch (text_next(lines, shown, TEXT_FOR_INDEX, &key, &value, &line, error)) {
         case TEXT_END:
             return true;
         case TEXT_ERROR:

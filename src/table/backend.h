@@ -28,14 +28,18 @@ struct Table {
     char *spec;        /* as configured */
     char *unavailable; /* why it could not be opened; NULL when it was */
     bool whole_keys;
-    bool exact;  /* keys are not folded */
-    bool listed; /* among the open tables that others may share: see table.c */
+    bool exact;         /* keys are not folded */
+    bool is_substitute; /* read in place of an index */
+    bool listed;        /* among the open tables that others may share: see table.c */
     unsigned users;
     void *data; /* the backend's; NULL when unavailable */
 };
 
 extern const TableBackend table_cidr, table_environ, table_fail, table_inline, table_lmdb, table_pcre, table_pipemap,
     table_randmap, table_regexp, table_static, table_texthash, table_unionmap, table_unix, table_hash, table_btree;
+
+/* As table_open_strict(). is_substitute: for an index that is not read itself. */
+Table *table_open_substitute(const char *spec, bool exact, GError **error);
 
 /* The key as this table has it: folded, or not. The caller frees. */
 char *table_key(const Table *table, const char *key);

@@ -88,7 +88,7 @@ static bool open_substitute(Table *table, const char *name, GError **error)
         errno = ENOENT;
         return fail_errno(error, "open database %s", db_path);
     }
-    table->data = table_open_strict(spec, table->exact, error);
+    table->data = table_open_substitute(spec, table->exact, error);
     return table->data != NULL;
 }
 

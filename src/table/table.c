@@ -115,15 +115,29 @@ static Table *new_table(const char *spec)
     return table;
 }
 
+static Table *finish_open(Table *table, GError **error)
+{
+    if (open_backend(table, error))
+        return table;
+    destroy(table);
+    return NULL;
+}
+
 Table *table_open_strict(const char *spec, bool exact, GError **error)
 {
     Table *table = new_table(spec);
 
     table->exact = exact;
-    if (open_backend(table, error))
-        return table;
-    destroy(table);
-    return NULL;
+    return finish_open(table, error);
+}
+
+Table *table_open_substitute(const char *spec, bool exact, GError **error)
+{
+    Table *table = new_table(spec);
+
+    table->exact = exact;
+    table->is_substitute = true;
+    return finish_open(table, error);
 }
 
 static Table *open_new(const char *spec, GError **error)

@@ -305,7 +305,7 @@ static void set_age(const char *path, int seconds)
 
 static void hash_takes_the_newer_of_index_and_text(void **state)
 {
-    g_autofree char *text = testing_file("both", "foo text\n");
+    g_autofree char *text = testing_file("both", "foo text\nalias: target,\n other\n");
     g_autofree char *index_path = g_strconcat(text, ".lmdb", NULL);
     g_autofree char *spec = g_strconcat("hash:", text, NULL);
     g_autofree char *lmdb_spec = g_strconcat("lmdb:", text, NULL);
@@ -315,7 +315,7 @@ static void hash_takes_the_newer_of_index_and_text(void **state)
     assert_lookups(spec, (Pair[]){{"foo", "bar"}, {0}});
     assert_logged("");
     set_age(index_path, 2000);
-    assert_lookups(spec, (Pair[]){{"Foo", "text"}, {0}});
+    assert_lookups(spec, (Pair[]){{"Foo", "text"}, {"alias", "target, other"}, {0}});
     g_autofree char *logged = testing_logged();
     assert_true(g_str_has_prefix(logged, "warning: hash:"));
     assert_ptr_equal(strchr(logged, '\n'), logged + strlen(logged) - 1);

@@ -4,12 +4,15 @@
 
 typedef enum { TEXT_RECORD, TEXT_SKIPPED, TEXT_END, TEXT_ERROR } TextResult;
 
+/* What the records are for. Only INDEX and LOOKUP take a key with a colon at its end as it is, and wonder ("is this an
+ * alias file?"); for SUBSTITUTE, a text read in place of an index that postmap or postalias could have made, the colon
+ * is dropped. */
+typedef enum { TEXT_FOR_INDEX, TEXT_FOR_LOOKUP, TEXT_FOR_SUBSTITUTE } TextUse;
+
 /* The next record of lines. SKIPPED: the line is no record, which was logged ("warning: FILE, line N: expected format:
- * key whitespace value" and the like) with remark behind it. A key may hold blanks between double quotes, which stay
- * part of it.
+ * key whitespace value" and the like). A key may hold blanks between double quotes, which stay part of it.
  *
  * file       for warnings
- * remark     what the warning says of the line's fate: "" or " -- ignoring this line"
  * ret_...    set for RECORD alone; both trimmed, neither empty; the caller frees */
-TextResult text_next(Lines *lines, const char *file, const char *remark, char **ret_key, char **ret_value,
-                     int *ret_line, GError **error);
+TextResult text_next(Lines *lines, const char *file, TextUse use, char **ret_key, char **ret_value, int *ret_line,
+                     GError **error);

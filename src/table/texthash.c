@@ -23,8 +23,8 @@ static const char *key_end(const char *line)
     return quoted ? NULL : end;
 }
 
-TextResult text_next(Lines *lines, const char *file, const char *remark, char **ret_key, char **ret_value,
-                     int *ret_line, GError **error)
+TextResult text_next(Lines *lines, const char *file, TextUse use, char **ret_key, char **ret_value, int *ret_line,
+                     GError **error)
 {
     g_autoptr(GError) why = NULL;
     int number = 0;
@@ -44,10 +44,13 @@ TextResult text_next(Lines *lines, const char *file, const char *remark, char **
     g_autofree char *key = g_strndup(line, (size_t)(end - line));
     g_autofree char *value = g_strstrip(g_strdup(end));
     if (!*key || !*value) {
-        log_warning("%s, line %d: expected format: key whitespace value%s", file, number, remark);
+        log_warning("%s, line %d: expected format: key whitespace value%s", file, number,
+                    use == TEXT_FOR_INDEX ? "" : " -- ignoring this line");
         return TEXT_SKIPPED;
     }
-    if (end[-1] == ':')
+    if (end[-1] == ':' && use == TEXT_FOR_SUBSTITUTE)
+        key[end - line - 1] = '\0';
+    else if (end[-1] == ':')
         log_warning("%s, line %d: record is in \"key: value\" format; is this an alias file?", file, number);
     *ret_key = g_steal_pointer(&key);
     *ret_value = g_steal_pointer(&value);
@@ -58,12 +61,14 @@ TextResult text_next(Lines *lines, const char *file, const char *remark, char **
 /* Of two records with one key the first counts. */
 static bool read_records(const Table *table, GHashTable *records, Lines *lines, const char *path, GError **error)
 {
+    TextUse use = table->is_substitute ? TEXT_FOR_SUBSTITUTE : TEXT_FOR_LOOKUP;
+
     for (;;) {
         g_autofree char *key = NULL;
         g_autofree char *value = NULL;
         int line;
 
-        switch (text_next(lines, path, " -- ignoring this line", &key, &value, &line, error)) {
+        switch (text_next(lines, path, use, &key, &value, &line, error)) {
         case TEXT_END:
             return true;
         case TEXT_ERROR:

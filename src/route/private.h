@@ -1,0 +1,51 @@
+/* private.h - the parts of a Route. For the files of this folder alone. */
+#pragma once
+#include "route/route.h"
+#include "table/match.h"
+#include "table/table.h"
+
+struct Route {
+    /* Rewriting */
+    char *myorigin, *mydomain, *delimiters;
+    bool append_at_myorigin, append_dot_mydomain, swap_bangpath, percent_hack, resolve_dequoted, resolve_numeric;
+
+    /* Classes */
+    GHashTable *own_addresses; /* set of char*, as inet_ntop() writes them */
+    MatchList *mydestination, *virtual_alias_domains, *virtual_mailbox_domains, *relay_domains;
+
+    /* Existence */
+    Tables *recipient_canonical, *canonical, *virtual_alias, *local_recipients, *virtual_mailboxes, *relay_recipients;
+    gint64 code_local, code_virtual_alias, code_virtual_mailbox, code_relay;
+    bool show_table_name;
+
+    /* Transports */
+    Tables *transports;
+    bool transport_parents; /* "dom" in transports also stands for its subdomains */
+    char *local_transport, *virtual_transport, *relay_transport, *default_transport, *relayhost;
+};
+
+/* Where an address leads when routing of its own is followed: "x%b@a" with a local leads to "x@b". */
+typedef struct {
+    char *address;      /* complete */
+    const char *domain; /* in address; NULL: it has none, and is local */
+    AddressClass class;
+} Resolved;
+void resolved_clear(Resolved *resolved);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Resolved, resolved_clear)
+Resolved route_follow(const Route *route, const char *address);
+
+/* own.c: fills in own_addresses from inet_interfaces and proxy_interfaces. */
+bool route_find_own_addresses(Route *route, const Config *config, GError **error);
+/* "[1.2.3.4]" or "[IPv6:::1]" that is ours. */
+bool route_is_own_literal(const Route *route, const char *domain);
+
+/* "site!user" and "user%domain" as "user@domain"; NULL where there is no such routing. Caller frees. */
+char *route_swap(const Route *route, const char *local_part);
+
+typedef struct {
+    char *transport, *nexthop;
+} Transport;
+void transport_clear(Transport *transport);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Transport, transport_clear)
+/* False: a table did not answer. */
+bool route_find_transport(const Route *route, const Resolved *resolved, Transport *ret);
