@@ -60,7 +60,7 @@ bool lock_holder(const char *path, pid_t *ret_pid, GError **error)
     char text[64] = "";
 
     *ret_pid = 0;
-    if (fd < 0 && errno == ENOENT)
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
         return true;
     if (fd < 0)
         return fail_errno(error, "open lock file %s", path);

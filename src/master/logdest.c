@@ -82,6 +82,14 @@ static int open_file(const char *path, const char *permissions, GError **error)
     return fd_steal(&fd);
 }
 
+/* One word, whatever an unchecked name holds: log tools count words. */
+static char *first_label(const char *hostname)
+{
+    size_t len = strspn(hostname, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "_-");
+
+    return len > 0 ? g_strndup(hostname, len) : g_strdup("localhost");
+}
+
 static bool open_destination(const char *const settings[SETTING_COUNT], LogDestination *ret_destination, GError **error)
 {
     const char *path = settings[FILE_PATH];
@@ -99,7 +107,7 @@ static bool open_destination(const char *const settings[SETTING_COUNT], LogDesti
             fail_errno(error, "maillog_file %s", path);
         if (destination.fd < 0)
             return false;
-        destination.host = g_strndup(settings[HOSTNAME], strcspn(settings[HOSTNAME], "."));
+        destination.host = first_label(settings[HOSTNAME]);
     }
     *ret_destination = destination;
     return true;

@@ -105,7 +105,7 @@ static void without_a_file_it_is_syslog(void **state)
 static void a_bad_value_elsewhere_does_not_hide_the_log(void **state)
 {
     const char *text =
-        "maillog_file_prefixes = DIR\nmaillog_file = DIR/unchecked\nsmtpd_timeout = never\nmyhostname = a.b\n";
+        "maillog_file_prefixes = DIR\nmaillog_file = DIR/unchecked\nsmtpd_timeout = never\nmyhostname = a b.c\n";
     const ConfigScope scope = {.process_name = "master", .stress = ""};
     g_autoptr(MainCf) main_cf = parse(text);
     LogDestination destination;

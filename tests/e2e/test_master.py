@@ -384,14 +384,14 @@ BAD_STARTS = [
     ('master.cf', 'foo unix maybe - n - - smtpd\n', 'bad value: "maybe"'),
     ('master.cf', '127.0.0.1:24080 inet n - n - - smtpd -o x\n', 'missing \'=\' after attribute name'),
     ('master.cf', '127.0.0.1:24080 inet n - n - - smtpd -o smtpd_timeout=soon\n', 'smtpd_timeout'),
-    ('master.cf', '127.0.0.1:24080 inet n - n - - smtpd word\n', 'smtpd: unexpected command-line argument: word'),
+    ('master.cf', '127.0.0.1:24080 inet n - n - - smtpd word\n', 'unexpected command-line argument: word'),
     ('master.cf', '127.0.0.1:24080 inet n - n - - postscreen\n', 'there is no postscreen here: let smtpd listen there'),
     ('master.cf', 'tlsproxy unix - - n - 0 tlsproxy\n', 'there is no tlsproxy here'),
     ('master.cf', 'dnsblog unix - - n - 0 dnsblog\n', 'there is no dnsblog here'),
     ('master.cf', '127.0.0.1:24080 inet n - n - - qmqpd\n', 'there is no qmqpd here'),
     ('master.cf', 'foo unix - - n - - frobnicate\n', 'unknown program: frobnicate'),
     ('master.cf', 'second unix n - n 300 1 qmgr\n', 'a second queue manager'),
-    ('master.cf', '127.0.0.1:24080 inet n - n - - virtual\n', 'cannot serve an endpoint of this type'),
+    ('master.cf', '127.0.0.1:24080 inet n n n - - virtual\n', 'cannot serve an endpoint of this type'),
     ('master.cf', '127.0.0.1:24080 inet n - n - - smtpd -o smtpd_relay_restrictions= -o smtpd_recipient_restrictions=permit\n',
      'specify at least one working instance of'),
 ]
@@ -577,9 +577,9 @@ def test_syslog(gatepost):
 def test_check(gatepost):
     base = '127.0.0.1:{front} inet n - n - - smtpd\nvirtual unix - n n - - virtual\nqmgr unix n - n 300 1 qmgr\n'
     mta = gatepost(base='', master=base)
+    mta.settings = re.sub('(?m)^(alias_|compat).*\n', '', mta.settings)  # Postfix needs these, and we say that we do not
+    mta.write('main.cf', mta.settings)
     try:
-        if os.geteuid() == 0:
-            shutil.chown(mta.dir + '/data', Gatepost.owner())
         shutil.rmtree(mta.dir + '/queue')
         done = mta.run('check')
         assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
