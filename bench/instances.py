@@ -56,18 +56,21 @@ postlog    unix-dgram n  -       n       -       1       postlogd
 QUEUE_MANAGER = 'qmgr       unix  n       -       n       300     1       qmgr\n'
 
 
-def wait_for_port(port, seconds, process=None):
+def wait_for_greeting(port, seconds, process):
+    """Until an SMTP server answers there, itself or through a pass-through filter."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            socket.create_connection((HOST, port), timeout=1).close()
-            return
+            with socket.create_connection((HOST, port), timeout=seconds) as connection:
+                if connection.recv(3) == b'220':
+                    return
         except OSError:
-            if process and process.poll() is not None:
-                raise RuntimeError(f'{process.args[0]} ended with status {process.returncode}') from None
-            if time.monotonic() > deadline:
-                raise RuntimeError(f'nothing listens on port {port} after {seconds} s') from None
-            time.sleep(0.05)
+            pass
+        if process.poll() is not None:
+            raise RuntimeError(f'{process.args[0]} ended with status {process.returncode}')
+        if time.monotonic() > deadline:
+            raise RuntimeError(f'no greeting on port {port} after {seconds} s')
+        time.sleep(0.05)
 
 
 def end(process):
@@ -138,7 +141,7 @@ class System:
                                        stdout=output, stderr=output, start_new_session=True)
         self.processes[part] = process
         try:
-            wait_for_port(port, 20, process)
+            wait_for_greeting(port, 20, process)
         except RuntimeError as why:
             with open(os.path.join(top, 'output'), errors='replace') as f:
                 raise RuntimeError(f'{self.name} did not start: {why}\n{f.read()[-2000:]}') from None
@@ -150,7 +153,7 @@ class System:
                     'defaults\n    mode tcp\n    timeout connect 10s\n    timeout client 300s\n    timeout server 300s\n'
                     f'listen filter\n    bind {HOST}:{self.relay}\n    server after {HOST}:{self.after}\n')
         self.haproxy = subprocess.Popen(['haproxy', '-db', '-q', '-f', path], stdin=subprocess.DEVNULL)
-        wait_for_port(self.relay, 10, self.haproxy)
+        wait_for_greeting(self.relay, 10, self.haproxy)
 
     def root_pid(self, part):
         """The process whose tree is the system's."""
@@ -194,5 +197,5 @@ def start_sink():
     """The null filter: takes everything."""
     user = ['-u', 'nobody'] if os.getuid() == 0 else []
     sink = subprocess.Popen(['smtp-sink', *user, f'{HOST}:{SINK_PORT}', '1000'], stdin=subprocess.DEVNULL)
-    wait_for_port(SINK_PORT, 10, sink)
+    wait_for_greeting(SINK_PORT, 10, sink)
     return sink
