@@ -8,25 +8,33 @@
 typedef struct Cleanup Cleanup; /* constant configuration with its tables, shared by all sessions */
 typedef struct Intake Intake;
 
+/* config and spool stay the caller's and outlive the cleanup. */
 Cleanup *cleanup_new(const Config *config, Spool *spool, GError **error);
-void cleanup_free(Cleanup *cleanup);
+void cleanup_free(Cleanup *cleanup); /* NULL is fine */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Cleanup, cleanup_free)
 
 typedef struct {
     bool address_mappings; /* false: receive_override_options=no_address_mappings */
     bool body_checks;      /* no_header_body_checks, for when they come */
 } IntakeOptions;
 
-/* Creates the queue file. NULL: error is for the log, the client gets 451 4.3.0 Error: queue file write error. */
-Intake *intake_new(Cleanup *cleanup, const IntakeOptions *options, GError **error);
+/* Creates the queue file. Of envelope, the sender and origin.is_local must be known by now and stay (a From: header may be made of them while content
+ * comes in); it is not kept. NULL: error is for the log, the client gets 451 4.3.0 Error: queue file write error. */
+Intake *intake_new(Cleanup *cleanup, const Envelope *envelope, const IntakeOptions *options, GError **error);
 const char *intake_id(const Intake *intake);
 
 /* Goes above everything: access' PREPEND first, then our Received: (whole header, '\n' inside for folding). Before the first content. */
 void intake_prepend(Intake *intake, const char *header);
-/* One piece of canonical content. Errors (space, limit) are remembered for intake_finish(). */
+/* One piece of canonical content. Errors (space, limit) are remembered for intake_finish(); what comes after one is dropped. */
 void intake_content(Intake *intake, const char *data, size_t len, bool ends_line);
-/* The end of content: completes headers, maps recipients. Fills envelope's recipients anew (aliases expanded, originals kept). Does not block on disk. Returns NULL when the
- * message may be committed, else the refusal (552, 554 5.4.0 too many hops, 451, ...), already logged. */
+/* The end of content: completes headers, maps sender and recipients. Fills envelope's recipients anew (aliases expanded, originals kept). Does not block on
+ * disk, but waits for tables. Returns NULL when the message may be committed, else the refusal (552, 554 5.4.0 too many hops, 451, ...), already logged;
+ * envelope's recipients are then undefined, and the intake is to be aborted. */
 Reply *intake_finish(Intake *intake, Envelope *envelope);
-/* Blocks (behind a gate): spool_commit(), logs nothing on success. Frees intake. NULL: committed; else the reply (451 4.3.0 Error: queue file write error), logged. */
-Reply *intake_commit(Intake *intake, const Envelope *envelope, bool hold); /* hold: goes to hold/ */
-void intake_abort(Intake *intake); /* NULL is fine */
+/* Blocks (behind a gate): spool_commit(), logs nothing on success. Frees intake. hold: the message goes to hold/. NULL: committed; else the reply (451 4.3.0
+ * Error: queue file write error), logged. */
+Reply *intake_commit(Intake *intake, const Envelope *envelope, bool hold);
+/* The message is not queued: its file is removed, and the log says so ("QID: removed (canceled)"). NULL is fine. */
+void intake_abort(Intake *intake);
+/* The same for a message that was accepted in order to vanish (DISCARD): "QID: removed (discarded)". */
+void intake_discard(Intake *intake);

@@ -371,3 +371,11 @@ char *address_fold(const char *internal)
         return g_ascii_strdown(internal, -1);
     return g_utf8_casefold(internal, -1);
 }
+
+bool address_equal(const char *a, const char *b)
+{
+    g_autofree char *a_folded = address_fold(a);
+    g_autofree char *b_folded = address_fold(b);
+
+    return strcmp(a_folded, b_folded) == 0;
+}

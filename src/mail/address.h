@@ -15,6 +15,6 @@ char *address_local_part(const char *internal);
 /* `user+ext` cut at the first delimiter as Postfix does (owner-, -request, a leading delimiter, MAILER-DAEMON etc. are left whole).
  * Returns the extension (after the delimiter), or NULL; pointer into local_part. */
 const char *address_extension(const char *local_part, const char *delimiters);
-char *address_fold(const char *internal); /* lower case, UTF-8 aware; caller frees */
-
-/* All addresses in a header's value (From, To, ...), internal form; for rewriting keep the text around them: see header.h. */
+char *address_fold(const char *internal); /* for comparing: lower case, UTF-8 aware; caller frees */
+bool address_equal(const char *a, const char *b); /* folded */
+/* Addresses in headers: address_list.h. */

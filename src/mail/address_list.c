@@ -12,6 +12,7 @@ typedef struct {
     size_t len;
     size_t start, end;  /* of the present element's words; NONE, 0 */
     size_t open, close; /* what stands in its brackets; NONE */
+    bool split;         /* see address_list_split() */
     GArray *spans;
 } Finder;
 
@@ -54,20 +55,41 @@ static void reset_element(Finder *finder)
     finder->end = 0;
 }
 
+static void add_span(Finder *finder, size_t at, size_t len, char *address)
+{
+    AddressSpan span = {at, len, address};
+
+    if (address[0])
+        g_array_append_val(finder->spans, span);
+    else
+        g_free(address);
+}
+
+static void add_words(Finder *finder, size_t at, size_t end)
+{
+    for (size_t i = at; i < end; i++) {
+        size_t len = 0;
+        while (i + len < end && !strchr(" \t\n", finder->text[i + len]))
+            len++;
+        char *address = len > 0 ? address_parse_path(finder->text + i, len, false) : NULL;
+        if (address)
+            add_span(finder, i, len, address);
+        i += len;
+    }
+}
+
 static void end_element(Finder *finder)
 {
-    size_t at = finder->start, end = finder->end;
+    bool bracketed = finder->open != NONE;
+    size_t at = bracketed ? finder->open : finder->start;
+    size_t end = bracketed ? finder->close : finder->end;
 
-    if (finder->open != NONE) {
-        at = finder->open;
-        end = finder->close;
-    }
     if (at != NONE && end != NONE && end > at) {
-        AddressSpan span = {at, end - at, address_parse_path(finder->text + at, end - at, false)};
-        if (span.address && span.address[0])
-            g_array_append_val(finder->spans, span);
-        else
-            g_free(span.address);
+        char *address = address_parse_path(finder->text + at, end - at, false);
+        if (address)
+            add_span(finder, at, end - at, address);
+        else if (finder->split && !bracketed)
+            add_words(finder, at, end);
     }
     reset_element(finder);
 }
@@ -120,9 +142,9 @@ static size_t take(Finder *finder, size_t i)
     return next;
 }
 
-GArray *address_list_find(const char *text, size_t len, guint max)
+static GArray *find(const char *text, size_t len, guint max, bool split)
 {
-    Finder finder = {.text = text, .len = len, .spans = g_array_new(FALSE, FALSE, sizeof(AddressSpan))};
+    Finder finder = {.text = text, .len = len, .split = split, .spans = g_array_new(FALSE, FALSE, sizeof(AddressSpan))};
 
     g_array_set_clear_func(finder.spans, span_clear);
     reset_element(&finder);
@@ -131,6 +153,21 @@ GArray *address_list_find(const char *text, size_t len, guint max)
     if (finder.spans->len < max)
         end_element(&finder);
     return finder.spans;
+}
+
+GArray *address_list_find(const char *text, size_t len, guint max)
+{
+    return find(text, len, max, false);
+}
+
+GPtrArray *address_list_split(const char *text, guint max)
+{
+    g_autoptr(GArray) spans = find(text, strlen(text), max, true);
+    GPtrArray *addresses = g_ptr_array_new_with_free_func(g_free);
+
+    for (guint i = 0; i < spans->len; i++)
+        g_ptr_array_add(addresses, g_steal_pointer(&g_array_index(spans, AddressSpan, i).address));
+    return addresses;
 }
 
 bool address_list_map(const char *text, size_t len, guint max, AddressMap map, void *user, GString *out)

@@ -58,11 +58,30 @@ static void so_many_and_no_more_are_looked_for(void **state)
     assert_string_equal(g_array_index(spans, AddressSpan, 1).address, "b");
 }
 
+static void results_of_tables_are_split(void **state)
+{
+    static const struct {
+        const char *in, *want;
+    } rows[] = {
+        {"a@x", "a@x"}, {"a@x, b@y", "a@x|b@y"}, {"a b\tc", "a|b|c"}, {"\"a b\"@x, <c@y>", "a b@x|c@y"},
+        {"@x", "@x"},   {"Some Name <a>", "a"},  {"a b, c", "a|b|c"}, {"", ""},
+        {" , ", ""},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_autoptr(GPtrArray) addresses = address_list_split(rows[i].in, 100);
+        g_ptr_array_add(addresses, NULL);
+        g_autofree char *joined = g_strjoinv("|", (char **)addresses->pdata);
+        assert_string_equal(joined, rows[i].want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_are_mapped_in_their_place),
         cmocka_unit_test(so_many_and_no_more_are_looked_for),
+        cmocka_unit_test(results_of_tables_are_split),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -188,6 +188,8 @@ static void addresses_are_folded(void **state)
     assert_string_equal(ascii, "user@example.test");
     assert_string_equal(utf8, "j\xc3\xbcrgen@x");
     assert_string_equal(latin1, "j\xdcrgen@x");
+    assert_true(address_equal("A@x", "a@X"));
+    assert_false(address_equal("A@x", "a@y"));
 }
 
 int main(void)
