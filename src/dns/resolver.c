@@ -302,6 +302,7 @@ static Step run_resolver(void *data, TaskRef self, unsigned reasons)
 {
     Resolver *resolver = data;
 
+    log_set_number(0); /* this thread may have run a session before */
     process(resolver);
     gint64 deadline = expire(resolver);
     pthread_mutex_lock(&resolver->lock);

@@ -462,6 +462,43 @@ static void a_task_can_exchange_its_descriptor(void **state)
     sched_free(sched);
 }
 
+/* The descriptor's number stays, what is behind it does not: dup2() by its owner has taken the old one out of the set.
+ */
+static Step replace_fd(Script *script, TaskRef self, unsigned reasons)
+{
+    int *pair = script->shared;
+    char octet;
+
+    switch (script->run) {
+    case 0:
+        return step_park(EPOLLIN, clock_ms() + 10);
+    case 1:
+        g_assert_cmpint(reasons, ==, WAKE_TIMER);
+        g_assert_cmpint(dup2(pair[0], script->fd), ==, script->fd);
+        g_assert_cmpint(write(pair[1], "x", 1), ==, 1);
+        return step_park(EPOLLIN, clock_ms() + 60000);
+    default:
+        g_assert_cmpint(reasons, ==, WAKE_INPUT);
+        g_assert_cmpint(read(script->fd, &octet, 1), ==, 1);
+        return step_end();
+    }
+}
+
+static void a_descriptor_replaced_by_its_owner_is_watched(void **state)
+{
+    int first[2], second[2];
+    Sched *sched = new_sched(2);
+
+    make_pair(first);
+    make_pair(second);
+    add_script(sched, first[0], 0, replace_fd, second);
+    sched_run(sched);
+    close(first[1]);
+    close(second[0]);
+    close(second[1]);
+    sched_free(sched);
+}
+
 static Step run_until_set(Script *script, TaskRef self, unsigned reasons)
 {
     return *(bool *)script->shared ? step_end() : step_again();
@@ -842,6 +879,7 @@ int main(void)
         cmocka_unit_test(all_can_be_woken),
         cmocka_unit_test(descriptors_wake_their_tasks),
         cmocka_unit_test(a_task_can_exchange_its_descriptor),
+        cmocka_unit_test(a_descriptor_replaced_by_its_owner_is_watched),
         cmocka_unit_test(a_task_that_never_waits_keeps_nobody_out),
         cmocka_unit_test(what_cannot_be_watched_is_tried_again),
         cmocka_unit_test(a_gate_lets_in_as_many_as_it_has_places),
