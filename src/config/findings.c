@@ -150,12 +150,20 @@ static void add_names_of_default(const Param *param, void *data)
         expand_names(param->default_text, add_name, data);
 }
 
+static void add_used(const Scope *scope, GHashTable *used)
+{
+    GHashTableIter iter;
+    void *name;
+
+    g_hash_table_iter_init(&iter, scope->used);
+    while (g_hash_table_iter_next(&iter, &name, NULL))
+        g_hash_table_add(used, g_strdup(name));
+}
+
 static void report_service(const MainCf *main_cf, const GPtrArray *services, const Service *service,
                            Undefined *undefined, GHashTable *used_anywhere)
 {
     g_auto(Scope) scope;
-    GHashTableIter iter;
-    void *name;
 
     scope_init(&scope, main_cf, services, service->overrides);
     mark_all(&scope);
@@ -166,9 +174,22 @@ static void report_service(const MainCf *main_cf, const GPtrArray *services, con
             log_unused(undefined->file, own, set_value(&scope, own));
         check_references(undefined, own, set_value(&scope, own));
     }
-    g_hash_table_iter_init(&iter, scope.used);
-    while (g_hash_table_iter_next(&iter, &name, NULL))
-        g_hash_table_add(used_anywhere, g_strdup(name));
+    add_used(&scope, used_anywhere);
+}
+
+GHashTable *findings_used(const MainCf *main_cf, const GPtrArray *services)
+{
+    GHashTable *used = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+    for (guint i = 0; i <= (services ? services->len : 0); i++) {
+        const Service *service = i > 0 ? g_ptr_array_index(services, i - 1) : NULL;
+        g_auto(Scope) scope;
+        scope_init(&scope, main_cf, services, service ? service->overrides : NULL);
+        if (!service || service->overrides->len > 0)
+            mark_all(&scope);
+        add_used(&scope, used);
+    }
+    return used;
 }
 
 void findings_report_unused(const MainCf *main_cf, const GPtrArray *services)

@@ -15,5 +15,9 @@
  * False: a parameter that protects is set to what would need it. error names the first; the others are logged as errors. */
 bool findings_report(const MainCf *main_cf, const GPtrArray *services, GError **error);
 
+/* The set of names that are used: known ones, those of transports and restriction classes, and what their values refer to; in the
+ * views of main.cf and of all services. Keys are owned by the set. */
+GHashTable *findings_used(const MainCf *main_cf, const GPtrArray *services);
+
 /* "FILE: unused parameter: NAME=VALUE" only, for `gatepost config`. */
 void findings_report_unused(const MainCf *main_cf, const GPtrArray *services);
