@@ -1,5 +1,6 @@
 """The end-to-end tests' command line and fixtures."""
 import os
+import signal
 import sys
 
 import pytest
@@ -45,6 +46,18 @@ def pytest_collection_modifyitems(config, items):
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if item not in dropped]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """No test hangs: each has a minute (slow ones five)."""
+    def late(*_):
+        raise TimeoutError('the test took too long')
+
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(300 if item.get_closest_marker('slow') or item.get_closest_marker('long') else 60)
+    yield
+    signal.alarm(0)
 
 
 @pytest.fixture(scope='session')

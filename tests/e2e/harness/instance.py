@@ -191,9 +191,9 @@ class Instance:
     def __enter__(self):
         return self.start()
 
-    def __exit__(self, kind, *_):
+    def __exit__(self, *_):
         self.stop()
-        if kind is None or not os.environ.get('GATEPOST_TEST_KEEP'):
+        if not os.environ.get('GATEPOST_TEST_KEEP'):
             shutil.rmtree(self.dir, ignore_errors=True)
 
     def master_pid(self):
