@@ -300,10 +300,10 @@ static int connect_inet(const struct sockaddr_storage *address, gint64 deadline)
         while (ready < 0 && errno == EINTR);
         if (ready == 0)
             errno = ETIMEDOUT;
-        if (ready <= 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &status, &len) < 0)
+        if (ready <= 0)
             return -1;
-        if (status != 0) {
-            errno = status;
+        if (wait.revents != POLLOUT && (getsockopt(fd, SOL_SOCKET, SO_ERROR, &status, &len) < 0 || status != 0)) {
+            errno = status != 0 ? status : errno;
             return -1;
         }
     }

@@ -226,11 +226,11 @@ static Reply *read_reply(Client *client, GError **error)
     return g_steal_pointer(&reply);
 }
 
-Client *client_new(int fd, const char *peer, gint64 timeout_ms)
+/* fd: non-blocking. */
+static Client *take_connection(int fd, const char *peer, gint64 timeout_ms)
 {
     Client *client = g_new0(Client, 1);
 
-    fd_set_nonblock(fd, true);
     client->fd = fd;
     client->peer = g_strdup(peer);
     client->timeout_ms = timeout_ms;
@@ -238,6 +238,12 @@ Client *client_new(int fd, const char *peer, gint64 timeout_ms)
     client->in = g_string_new(NULL);
     client->out = g_string_new(NULL);
     return client;
+}
+
+Client *client_new(int fd, const char *peer, gint64 timeout_ms)
+{
+    fd_set_nonblock(fd, true);
+    return take_connection(fd, peer, timeout_ms);
 }
 
 Client *client_connect(const Endpoint *endpoint, const char *peer, gint64 timeout_ms, GError **error)
@@ -249,7 +255,7 @@ Client *client_connect(const Endpoint *endpoint, const char *peer, gint64 timeou
         g_set_error_literal(error, CLIENT_ERROR, CLIENT_ERROR_CONNECT, why->message);
         return NULL;
     }
-    return client_new(fd, peer, timeout_ms);
+    return take_connection(fd, peer, timeout_ms);
 }
 
 void client_free(Client *client)
