@@ -20,6 +20,7 @@ queue_directory = {dir}/queue
 data_directory = {dir}/data
 maillog_file = {dir}/mail.log
 maillog_file_prefixes = {dir}
+mail_owner = postfix
 myhostname = mx.example.test
 mydomain = example.test
 mydestination =
