@@ -1,29 +1,12 @@
 /* filter.c - the filter's process. */
 #include "filter/filter.h"
-#include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "filter/relay.h"
 
 #define DEFAULT_PLACES 100      /* dialogues with the next hop where the line has no limit */
-#define RESOLVER_TIMEOUT 60     /* seconds */
+#define RESOLVER_TIMEOUT 20     /* seconds */
 #define NO_ERROR_LIMIT G_MAXINT /* our client is a server of ours: its clients' errors are not counted against it */
-
-static bool resolve_nexthop(RelayService *service, GError **error)
-{
-    Endpoint *nexthop = service->nexthop;
-    g_autoptr(GPtrArray) addresses = NULL;
-
-    if (nexthop->path || nexthop->addresses->len > 0)
-        return true;
-    resolver_addresses(service->resolver, nexthop->host, config_string(service->config, "inet_protocols"),
-                       clock_ms() + RESOLVER_TIMEOUT * 1000, &addresses);
-    if (!addresses || addresses->len == 0)
-        return fail(error, "filter_nexthop: host or service %s not found", nexthop->name);
-    for (guint i = 0; i < addresses->len; i++)
-        endpoint_add_address(nexthop, g_ptr_array_index(addresses, i));
-    return true;
-}
 
 static bool open_nexthop(RelayService *service, GError **error)
 {
@@ -41,7 +24,7 @@ static bool open_nexthop(RelayService *service, GError **error)
         return false;
     }
     service->resolver = resolver_new(&options, error);
-    return service->resolver && resolve_nexthop(service, error);
+    return service->resolver != NULL;
 }
 
 static bool prepare(RelayService *service, const MainCf *main_cf, GError **error)
@@ -57,6 +40,7 @@ static bool prepare(RelayService *service, const MainCf *main_cf, GError **error
         match_list_new("filter_authorized_hosts", config_string(service->config, "filter_authorized_hosts"), 0, error);
     if (!service->authorized)
         return false;
+    service->inet_protocols = config_string(service->config, "inet_protocols");
     service->timeout_ms = config_seconds(service->config, "filter_timeout") * 1000;
     service->limits = (SessionLimits){
         .hostname = config_string(service->config, "myhostname"),
@@ -97,6 +81,7 @@ int filter_main(ServiceProcess *process, const MainCf *main_cf)
     if (ready) {
         int places = process->maxproc > 0 ? process->maxproc : DEFAULT_PLACES;
         service.gate = sched_gate_new(server_sched(service.server), (unsigned)places);
+        resolver_start(service.resolver, server_sched(service.server));
         server_run(service.server, accepted, &service);
     } else {
         log_fatal("%s", error->message);

@@ -60,7 +60,8 @@ static Reply *connect_nexthop(Relay *relay)
     g_autoptr(GError) error = NULL;
     g_autoptr(Reply) greeting = NULL;
 
-    relay->nexthop = client_connect(service->nexthop, peer, service->timeout_ms, &error);
+    relay->nexthop =
+        dial(service->resolver, service->nexthop, service->inet_protocols, peer, service->timeout_ms, &error);
     if (relay->nexthop && client_read_reply(relay->nexthop, &greeting, &error)) {
         if (reply_is(greeting, 2))
             return NULL;
@@ -229,7 +230,8 @@ static Outcome data(Session *session, const char *line)
     if (outcome.kind != OUTCOME_DONE)
         return outcome;
     if (!reply_is(reply, 3)) {
-        session_reply_take(session, reply_is(reply, 2) ? reply_new(NEXTHOP_FAILED) : reply_copy(reply));
+        bool refusal = reply_is(reply, 4) || reply_is(reply, 5);
+        session_reply_take(session, refusal ? reply_copy(reply) : reply_new(NEXTHOP_FAILED));
         return outcome;
     }
     client_begin_content(relay->nexthop);

@@ -7,7 +7,7 @@
 #include "config/config.h"
 #include "dns/resolver.h"
 #include "net/endpoint.h"
-#include "smtp/client.h"
+#include "smtp/dial.h"
 #include "smtp/server.h"
 #include "smtp/session.h"
 #include "smtp/xforward.h"
@@ -21,6 +21,7 @@ typedef struct {
     Resolver *resolver;
     Gate *gate; /* dialogues with the next hop */
     Endpoint *nexthop;
+    const char *inet_protocols;
     gint64 timeout_ms;
     MatchList *authorized; /* filter_authorized_hosts */
     SessionLimits limits;

@@ -18,8 +18,9 @@
 #define LIMIT_POLL_MS 200        /* another generation's sessions end without telling us */
 #define DESCRIPTOR_PAUSE_MS 1000 /* after EMFILE and the like */
 #define STRESS_TIME_MS                                                                                                 \
-    1000000 /* stress lasts so long after the limit was last reached, and its warning comes once in it */
-#define STOP_TIME_MS 5000
+    1000000               /* stress lasts so long after the limit was last reached, and its warning comes once in it */
+#define STOP_TIME_MS 4000 /* of the 5 s that the master gives */
+#define LAST_SECONDS 1    /* for threads that are blocked in a dialogue when it is time to end */
 
 typedef struct {
     Server *server;
@@ -227,6 +228,7 @@ static Step control_run(void *data, TaskRef self, unsigned reasons)
     }
     bool over = server->draining && atomic_load(&server->process->row->sessions) == 0;
     if (over || (server->stop_at && clock_ms() >= server->stop_at)) {
+        alarm(LAST_SECONDS); /* ends the process whoever is blocked, also when no master is left to do it */
         sched_quit(server->sched);
         return step_park(0, CLOCK_NEVER);
     }

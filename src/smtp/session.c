@@ -118,6 +118,7 @@ static bool settled(Session *session, Outcome outcome, Step *step)
     session->waiting = outcome.kind != OUTCOME_DONE;
     if (!session->waiting)
         return true;
+    session->waiting_for_client_too = outcome.until_hangup;
     if (!flush(session, step))
         return false;
     if (outcome.kind == OUTCOME_GATE) {
@@ -125,7 +126,6 @@ static bool settled(Session *session, Outcome outcome, Step *step)
         *step = step_gate(outcome.gate, CLOCK_NEVER);
         return false;
     }
-    session->waiting_for_client_too = outcome.until_hangup;
     *step = step_park(outcome.until_hangup && !session->hangup_seen ? EPOLLRDHUP : 0, outcome.deadline);
     return false;
 }

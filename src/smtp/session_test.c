@@ -297,7 +297,8 @@ static void early_talker_is_caught(void **state)
 
 static void silence_and_leaving_end_the_session(void **state)
 {
-    SessionLimits hasty = limits;
+    static SessionLimits hasty; /* its session may outlive the test */
+    hasty = limits;
     hasty.timeout_ms = 30;
     int fd = open_session(&hasty);
 
@@ -323,7 +324,8 @@ static void silence_and_leaving_end_the_session(void **state)
 
 static void error_sleep_delays_the_reply(void **state)
 {
-    SessionLimits strict = limits;
+    static SessionLimits strict;
+    strict = limits;
     strict.soft_error_limit = 1;
     strict.error_sleep_ms = 60;
     int fd = open_session(&strict);

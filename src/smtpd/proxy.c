@@ -2,6 +2,7 @@
 #include "smtpd/proxy.h"
 #include "base/log.h"
 #include "mail/address.h"
+#include "smtp/dial.h"
 
 #include <string.h>
 
@@ -69,18 +70,6 @@ static bool own_command(Smtpd *smtpd, Client *filter, const char *line, Reply **
     return false;
 }
 
-/* The XFORWARD attributes of the EHLO reply. */
-static unsigned offered_attributes(const Reply *reply)
-{
-    g_auto(GStrv) lines = g_strsplit(reply_text(reply), "\n", -1);
-    unsigned offered = 0;
-
-    for (char **line = lines; *line; line++)
-        if (strlen(*line) > 4)
-            offered |= xforward_offer_parse(*line + 4);
-    return offered;
-}
-
 static char *known(const char *value)
 {
     return g_strdup(value && strcmp(value, "unknown") != 0 ? value : "");
@@ -107,7 +96,7 @@ static bool forward_identity(Smtpd *smtpd, Client *filter, const Reply *ehlo)
     bool done = true;
 
     describe_client(smtpd, &attrs);
-    g_autoptr(GPtrArray) commands = xforward_commands(&attrs, offered_attributes(ehlo), &warning);
+    g_autoptr(GPtrArray) commands = xforward_commands(&attrs, xforward_offer_in(reply_text(ehlo)), &warning);
     xf_attrs_clear(&attrs);
     if (warning)
         log_warning("%s", warning);
@@ -127,7 +116,8 @@ Client *proxy_open(Smtpd *smtpd, Reply **ret_refusal)
     g_autoptr(Reply) reply = NULL;
     bool lost;
 
-    Client *filter = client_connect(settings->proxy, peer, settings->proxy_timeout_ms, &error);
+    Client *filter = dial(smtpd->service->resolver, settings->proxy, settings->inet_protocols, peer,
+                          settings->proxy_timeout_ms, &error);
     if (!filter) {
         proxy_log_failure(smtpd, error);
         *ret_refusal = reply_new(QUEUE_FILE_ERROR);

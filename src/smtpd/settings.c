@@ -69,6 +69,7 @@ static void read_protocol(Settings *settings)
     const Config *config = settings->config;
     const char *protocols = config_string(config, "inet_protocols");
 
+    settings->inet_protocols = protocols;
     settings->hostname = config_string(config, "myhostname");
     settings->banner = config_string(config, "smtpd_banner");
     settings->mail_name = config_string(config, "mail_name");

@@ -36,7 +36,7 @@ typedef struct {
     Route *route;
     Access *access;
 
-    const char *hostname, *banner, *mail_name;
+    const char *hostname, *banner, *mail_name, *inet_protocols;
     bool helo_required, disable_vrfy, delay_reject, delay_open, peername_lookup, port_logging, hide_client_session;
     bool ipv4, ipv6;
     CommandRules rules; /* without what depends on the client's discarded keywords */

@@ -25,7 +25,7 @@ static Outcome begin(Smtpd *smtpd)
 
     if (part(smtpd))
         return outcome_done();
-    smtpd->transaction->sink = intake_new(smtpd->service->cleanup, &options, &error);
+    smtpd->transaction->sink = intake_new(smtpd->service->cleanup, smtpd->transaction->envelope, &options, &error);
     if (!part(smtpd)) {
         log_warning("%s", error->message);
         smtpd->refusal = reply_new(QUEUE_FILE_ERROR);
@@ -97,7 +97,7 @@ static Outcome queue_end(Smtpd *smtpd)
     apply_actions(transaction);
     transaction->sink = NULL;
     if (transaction->discard) {
-        intake_abort(intake);
+        intake_discard(intake);
         smtpd->refusal = accepted(smtpd, id);
         return outcome_done();
     }

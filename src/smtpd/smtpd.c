@@ -1,7 +1,5 @@
 /* smtpd.c - the SMTP server's process: reads what it needs, gives up root, serves. */
 #include "smtpd/smtpd.h"
-#include "base/clock.h"
-#include "base/fail.h"
 #include "base/log.h"
 #include "smtpd/state.h"
 
@@ -36,25 +34,6 @@ static bool open_resolver(SmtpdService *service, GError **error)
 
     service->resolver = resolver_new(&options, error);
     return service->resolver != NULL;
-}
-
-/* The filter may have a name that only DNS knows. */
-static bool resolve_filter(SmtpdService *service, GError **error)
-{
-    for (int i = 0; i < 2; i++) {
-        Endpoint *filter = service->settings[i]->proxy;
-        g_autoptr(GPtrArray) addresses = NULL;
-        if (!filter || filter->path || filter->addresses->len > 0)
-            continue;
-        resolver_addresses(service->resolver, filter->host,
-                           config_string(service->settings[i]->config, "inet_protocols"),
-                           clock_ms() + RESOLVER_TIMEOUT * 1000, &addresses);
-        if (!addresses || addresses->len == 0)
-            return fail(error, "smtpd_proxy_filter: host or service %s not found", filter->name);
-        for (guint k = 0; k < addresses->len; k++)
-            endpoint_add_address(filter, g_ptr_array_index(addresses, k));
-    }
-    return true;
 }
 
 static bool open_queue(SmtpdService *service, GError **error)
@@ -97,9 +76,7 @@ static bool prepare(SmtpdService *service, const MainCf *main_cf, GError **error
         (size_t)sysconf(_SC_PHYS_PAGES) / MEMORY_SHARE * (size_t)sysconf(_SC_PAGESIZE);
     if (!service_drop_privileges(config_string(settings->config, "mail_owner"), error))
         return false;
-    if (!settings->proxy)
-        return open_queue(service, error);
-    return resolve_filter(service, error);
+    return settings->proxy || open_queue(service, error);
 }
 
 static void make_gates(SmtpdService *service)

@@ -53,10 +53,11 @@ void smtpd_log_client(const Smtpd *smtpd, const char *id)
     g_string_printf(line, "%s: client=%s", id ? id : "NOQUEUE", smtpd->client.text);
     if (ident && *ident)
         g_string_append_printf(line, ", orig_queue_id=%s", ident);
-    if (smtpd->forwarded.given && strcmp(origin->addr, "unknown") == 0)
-        g_string_append(line, ", orig_client=unknown");
-    else if (smtpd->forwarded.given)
-        g_string_append_printf(line, ", orig_client=%s[%s]", origin->name, origin->addr);
+    if (smtpd->forwarded.given & (1u << XF_NAME | 1u << XF_ADDR | 1u << XF_PORT)) {
+        g_string_append_printf(line, ", orig_client=%s", origin->name);
+        if (strcmp(origin->addr, "unknown") != 0)
+            g_string_append_printf(line, "[%s]", origin->addr);
+    }
     log_info("%s", line->str);
 }
 
