@@ -1,0 +1,262 @@
+"""maxproc, and the line for filter slots (design of sessions and filters; behaviour 1.7)."""
+import time
+
+import pytest
+from harness.peer import until
+
+E = '451 4.3.0 Error: queue file write error'
+TAKEN = '250 2.0.0 filter took it'
+
+
+@pytest.fixture(scope='module')
+def mta(sut):
+    with sut(services={'one': ('1', ''), 'two': ('2', '')}) as mta:
+        yield mta
+
+
+def test_maxproc_waits_in_the_backlog(mta):
+    """The next client is connected and is greeted when somebody leaves."""
+    clients = [mta.session('two') for _ in range(2)]
+    third, fourth = mta.connect('two'), mta.connect('two')
+    third.expect_silence(0.5)
+    clients[0].quit()
+    third.expect('220 mx.gate.test ESMTP Conform')
+    fourth.expect_silence(0.3)
+    third.cmd('EHLO x', 250)
+    third.quit()
+    fourth.expect('220 mx.gate.test ESMTP Conform')
+    fourth.close()
+    clients[1].cmd('NOOP', 250)
+    clients[1].close()
+
+
+def test_maxproc_one(mta):
+    for _ in range(5):
+        with mta.session('one') as client, mta.connect('one') as second:
+            client.cmd('NOOP', 250)
+            client.quit()
+            second.expect(220)
+
+
+def test_who_left_the_backlog(mta):
+    """Clients that gave up waiting cost nothing but their own session."""
+    with mta.session('one') as client:
+        for _ in range(20):
+            mta.connect('one').close()
+        client.quit()
+    with mta.session('one') as client:
+        client.message(wanted=250)
+
+
+@pytest.fixture(scope='module')
+def slots(gatepost):
+    proxy = '-o smtpd_proxy_filter=127.0.0.1:{filter} '
+    adjust = proxy + '-o smtpd_proxy_options=speed_adjust '
+    with gatepost(services={
+            'direct': ('50', proxy + '-o smtpd_proxy_concurrency_limit=2'),
+            'adjust': ('50', adjust + '-o smtpd_proxy_concurrency_limit=2'),
+            'default': ('3', adjust),
+            'brief': ('50', adjust + '-o smtpd_proxy_concurrency_limit=1 -o smtpd_proxy_wait_time=1'),
+            'brief_direct': ('50', proxy + '-o smtpd_proxy_concurrency_limit=1 -o smtpd_proxy_wait_time=1'),
+            'few': ('50', adjust + '-o smtpd_proxy_concurrency_limit=1 -o smtpd_proxy_wait_limit=1'),
+            'few_direct': ('50', proxy + '-o smtpd_proxy_concurrency_limit=1 -o smtpd_proxy_wait_limit=1'),
+            }) as mta:
+        yield mta
+
+
+class Gate:
+    """A filter whose verdict waits until it is let go."""
+
+    def __init__(self):
+        self.open = False
+
+    def __call__(self, connection):
+        until(lambda: self.open, 'the gate', 30)
+        return TAKEN
+
+
+@pytest.mark.gatepost_only
+class TestSlots:
+    def in_content(self, mta, service, count):
+        """Clients that have sent a whole message and wait for its verdict."""
+        clients = []
+        for i in range(count):
+            client = mta.session(service)
+            client.envelope(f'n{i}@b.example')
+            client.cmd('DATA', 354)
+            client.send(b'x\r\n.\r\n')
+            clients.append(client)
+        return clients
+
+    def test_limit(self, slots):
+        """More sessions than filters: never more connections than slots, and all get through, in order."""
+        gate = Gate()
+        with slots.sink('filter', {'.': gate}) as sink:
+            clients = self.in_content(slots, 'adjust', 6)
+            sink.wait_open(2)
+            time.sleep(0.3)
+            assert len(sink.connections) == 2
+            gate.open = True
+            for client in clients:
+                client.expect(TAKEN)
+                client.quit()
+            sink.wait(6)
+            assert [talk.command('MAIL')[0] for talk in sink.connections[2:]] == [f'MAIL FROM:<n{i}@b.example>' for i in range(2, 6)]
+
+    def test_direct_mode_waits_at_rcpt(self, slots):
+        with slots.sink('filter') as sink:
+            first, second, third = (slots.session('direct') for _ in range(3))
+            first.envelope()
+            second.envelope()
+            third.cmd('MAIL FROM:<c@b.example>', 250)
+            third.send('RCPT TO:<alice@virt.test>')
+            third.expect_silence(0.5)
+            assert len(sink.connections) == 2
+            first.content(wanted=TAKEN)
+            third.expect('250 2.1.5 Ok')
+            second.cmd('RSET', 250)
+            third.content(wanted=TAKEN)
+            for client in (first, second, third):
+                client.quit()
+
+    def test_slot_is_freed(self, slots):
+        """However a transaction ends."""
+        with slots.sink('filter') as sink:
+            for how in ('RSET', 'QUIT', 'EHLO x', 'close', 'reset', 'data'):
+                clients = [slots.session('direct') for _ in range(2)]
+                for client in clients:
+                    client.envelope()
+                for client in clients:
+                    if how == 'data':
+                        client.cmd('DATA', 354)
+                        client.send(b'half')
+                        client.close()
+                    elif how in ('close', 'reset'):
+                        getattr(client, how)()
+                    else:
+                        client.cmd(how)
+                        client.close()
+            with slots.session('direct') as client:
+                client.message(wanted=TAKEN)
+
+    def test_default_is_maxproc(self, slots):
+        gate = Gate()
+        with slots.sink('filter', {'.': gate}) as sink:
+            clients = self.in_content(slots, 'default', 3)
+            sink.wait_open(3)
+            gate.open = True
+            for client in clients:
+                client.expect(TAKEN)
+                client.close()
+
+    @pytest.mark.parametrize('service', ['brief', 'brief_direct'])
+    def test_wait_time(self, slots, service):
+        gate = Gate()
+        with slots.sink('filter', {'.': gate}) as sink:
+            holder, = self.in_content(slots, service, 1)
+            sink.wait_open(1)
+            with slots.session(service) as client:
+                start = time.monotonic()
+                client.cmd('MAIL FROM:<a@b.example>', 250)
+                if service == 'brief_direct':
+                    client.cmd('RCPT TO:<alice@virt.test>', '~451 4\\.3\\.[02] .*')
+                else:
+                    client.cmd('RCPT TO:<alice@virt.test>', 250)
+                    client.content(wanted='~451 4\\.3\\.[02] .*')
+                assert time.monotonic() - start < 4
+                client.cmd('NOOP', 250)
+            gate.open = True
+            holder.expect(TAKEN)
+            holder.close()
+
+    @pytest.mark.parametrize('service', ['few', 'few_direct'])
+    def test_wait_limit(self, slots, service):
+        """Past the limit of waiters MAIL is refused at once."""
+        gate = Gate()
+        with slots.sink('filter', {'.': gate}) as sink:
+            holder, = self.in_content(slots, service, 1)
+            sink.wait_open(1)
+            waiter = slots.session(service)
+            waiter.cmd('MAIL FROM:<w@b.example>', 250)
+            waiter.send('RCPT TO:<alice@virt.test>')
+            if service == 'few':
+                waiter.expect(250)
+                waiter.cmd('DATA', 354)
+                waiter.send(b'x\r\n.\r\n')
+            waiter.expect_silence(0.3)
+            with slots.session(service) as client:
+                client.cmd('MAIL FROM:<a@b.example>', '451 4.3.2 Error: try again later')
+                client.cmd('NOOP', 250)
+            gate.open = True
+            holder.expect(TAKEN)
+            if service == 'few_direct':
+                waiter.expect(250)
+                holder.close()
+                waiter.content(wanted=TAKEN)
+            else:
+                waiter.expect(TAKEN)
+            waiter.quit()
+            with slots.session(service) as client:
+                client.message(wanted=TAKEN)
+
+    def test_waiter_leaves(self, slots):
+        """Who hung up while waiting in the line is not given a filter connection."""
+        gate = Gate()
+        with slots.sink('filter', {'.': gate}) as sink:
+            holder, = self.in_content(slots, 'few_direct', 1)
+            sink.wait_open(1)
+            waiter = slots.session('few_direct')
+            waiter.cmd('MAIL FROM:<gone@b.example>', 250)
+            waiter.send('RCPT TO:<alice@virt.test>')
+            waiter.expect_silence(0.2)
+            waiter.close()
+
+            def room():
+                with slots.session('few_direct') as client:
+                    return client.cmd('MAIL FROM:<a@b.example>').code == 250
+
+            until(room, 'the line is free again')
+            gate.open = True
+            holder.expect(TAKEN)
+            holder.quit()
+            with slots.session('few_direct') as client:
+                client.message(wanted=TAKEN)
+            assert not [talk for talk in sink.connections if b'gone@b.example' in talk.raw]
+
+    def test_stalled_clients_do_not_stop_others(self, slots):
+        """Clients that stop inside DATA hold no thread."""
+        with slots.sink('filter'):
+            stalled = [slots.session('adjust') for _ in range(30)]
+            for client in stalled:
+                client.envelope()
+                client.cmd('DATA', 354)
+                client.send(b'half a line')
+            with slots.session('adjust') as client:
+                client.message(wanted=TAKEN)
+            for client in stalled:
+                client.send(b' and the rest\r\n.\r\n')
+            for client in stalled:
+                client.expect(TAKEN)
+                client.close()
+
+
+def many(mta, service, count):
+    clients = []
+    try:
+        for _ in range(count):
+            clients.append(mta.connect(service))
+        for client in clients:
+            client.expect(220)
+        for client in clients:
+            client.cmd('EHLO x', 250)
+        clients[0].message(wanted=250)
+        clients[-1].message(wanted=250)
+    finally:
+        for client in clients:
+            client.close()
+
+
+@pytest.mark.gatepost_only
+def test_idle_sessions(gatepost, long):
+    with gatepost('smtpd_client_connection_count_limit = 0\n', services={'many': ('0', '')}) as mta:
+        many(mta, 'many', 5000 if long else 800)
