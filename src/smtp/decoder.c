@@ -123,6 +123,13 @@ static bool settle_dot(Decoder *decoder, char c, bool *ret_end)
     return false;
 }
 
+/* After settle_dot(), which left the octet c: the line goes on, and with something else than the dot that a stuffed one
+ * has behind it. */
+static bool dot_is_malformed(const Decoder *decoder, char c)
+{
+    return decoder->state == TEXT_CR || (decoder->state == TEXT && c != '.');
+}
+
 DecoderEvent decoder_next(Decoder *decoder, const char *in, size_t len, size_t *ret_used, const char **ret_data,
                           size_t *ret_len, bool *ret_ends_line)
 {
@@ -139,12 +146,15 @@ DecoderEvent decoder_next(Decoder *decoder, const char *in, size_t len, size_t *
             break;
         case DOT:
         case DOT_CR:
-            i += settle_dot(decoder, in[i], &is_end);
-            if (!decoder->keep_malformed_dot || decoder->state == LINE_START || decoder->state == DOT_CR ||
-                in[i] == '.')
+            if (settle_dot(decoder, in[i], &is_end)) {
+                i++;
                 break;
-            piece = (Piece){".", 1, false};
-            decoder->saw_malformed_dot = has_piece = true;
+            }
+            has_piece = decoder->keep_malformed_dot && dot_is_malformed(decoder, in[i]);
+            if (has_piece) {
+                piece = (Piece){".", 1, false};
+                decoder->saw_malformed_dot = true;
+            }
             break;
         case TEXT:
             if (in[i] == '\r') {

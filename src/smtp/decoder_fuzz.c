@@ -1,5 +1,5 @@
 /* decode(any) -> encode -> decode gives the same lines and exactly one end, for every policy and however the input is
- * cut. The first octet chooses policy, dots and portions. */
+ * cut. The first octet chooses policy, dots, what becomes of malformed ones, and portions. */
 #include "smtp/decoder.h"
 #include "smtp/encoder.h"
 
@@ -10,14 +10,14 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Lines with '\n' behind each; the number of ends of data, which also end the decoding. An open line is ended. */
-static GString *decode(const char *in, size_t len, size_t portion, BareNewline policy, bool dots, size_t *ret_used,
-                       bool *ret_end)
+static GString *decode(const char *in, size_t len, size_t portion, const Decoder *how, size_t *ret_used, bool *ret_end)
 {
     GString *out = g_string_new(NULL);
     Decoder decoder;
     size_t at = 0, limit = MIN(portion, len);
 
-    decoder_init(&decoder, policy, dots);
+    decoder_init(&decoder, how->policy, how->dots);
+    decoder.keep_malformed_dot = how->keep_malformed_dot;
     *ret_end = false;
     while (!*ret_end) {
         size_t used, piece_len = 0;
@@ -67,24 +67,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size == 0)
         return 0;
-    BareNewline policy = data[0] & 3;
-    bool dots = data[0] & 4;
-    size_t portion = (data[0] >> 3) + 1;
+    Decoder how = {.policy = data[0] & 3, .dots = data[0] & 4, .keep_malformed_dot = data[0] & 8};
+    size_t portion = (data[0] >> 4) + 1u;
     const char *in = (const char *)data + 1;
     size--;
 
-    g_autoptr(GString) whole = decode(in, size, MAX(size, 1), policy, dots, &used, &end);
-    g_autoptr(GString) parts = decode(in, size, portion, policy, dots, &other_used, &other_end);
+    g_autoptr(GString) whole = decode(in, size, MAX(size, 1), &how, &used, &end);
+    g_autoptr(GString) parts = decode(in, size, portion, &how, &other_used, &other_end);
     if (end != other_end || used != other_used || !g_string_equal(whole, parts))
         abort();
-    if (end && policy != BARE_NEWLINE_NO &&
+    if (end && how.policy != BARE_NEWLINE_NO &&
         (used < 3 || memcmp(in + used - 3, ".\r\n", 3) != 0 ||
          (used > 3 && (used < 5 || memcmp(in + used - 5, "\r\n", 2) != 0))))
         abort();
     g_autoptr(GString) wire = g_string_new(NULL);
     encode(whole, wire);
     for (BareNewline reader = BARE_NEWLINE_NO; reader <= BARE_NEWLINE_REJECT; reader++) {
-        g_autoptr(GString) again = decode(wire->str, wire->len, portion, reader, true, &again_used, &again_end);
+        g_autoptr(GString) again =
+            decode(wire->str, wire->len, portion, &(Decoder){.policy = reader, .dots = true}, &again_used, &again_end);
         if (!again_end || again_used != wire->len || !g_string_equal(again, whole))
             abort();
     }
