@@ -50,7 +50,8 @@ static void add(Expansion *expansion, const char *address, const Recipient *from
     recipient->original = g_strdup(candidate.original);
     recipient->dsn_orcpt = g_strdup(from->dsn_orcpt);
     recipient->notify = from->notify;
-    expansion->text_octets += 3 * (strlen(address) + strlen(candidate.original)) + 512; /* escapes take three octets */
+    size_t octets = strlen(address) + strlen(candidate.original) + (from->dsn_orcpt ? strlen(from->dsn_orcpt) : 0);
+    expansion->text_octets += 3 * octets + 64; /* escapes take three octets; the keys */
 }
 
 static ExpandResult over_limit(const Expansion *expansion, const char *what, const char *address)
