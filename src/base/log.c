@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,14 +15,16 @@
 static struct {
     enum { TO_STDERR, TO_FILE, TO_SYSLOG } destination;
     int fd;
+    int syslog; /* connected to /dev/log; -1: never used */
     int facility;
     char *host;
     char *syslog_name;
     char *program;
     bool also_stderr;
     int verbose;
-} target = {.destination = TO_STDERR, .fd = -1};
+} target = {.destination = TO_STDERR, .fd = -1, .syslog = -1};
 
+static const struct sockaddr_un syslog_address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
 static _Thread_local guint64 thread_number;
 
 void log_set_tag(const char *syslog_name, const char *program)
@@ -44,13 +48,24 @@ void log_to_file(int fd, const char *host)
     target.destination = TO_FILE;
 }
 
+/* syslog(3) knows one tag for all lines of a process, and puts a colon behind it that cannot be had without it. Ours
+ * varies from line to line (cleanup's lines are written by smtpd) and has a session's number: so the datagrams are made
+ * here. */
+static int open_syslog(void)
+{
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (fd >= 0)
+        connect(fd, (const struct sockaddr *)&syslog_address, sizeof syslog_address); /* or later, by send_syslog() */
+    return fd;
+}
+
 void log_to_syslog(int facility)
 {
-    /* The tag varies from line to line (cleanup's lines are written by smtpd), and openlog() has only one, without the number.
-     * So the tag and its brackets are part of the text and openlog() gets the name that makes them join: see send_syslog(). */
+    if (target.syslog < 0)
+        target.syslog = open_syslog();
     target.facility = facility;
     target.destination = TO_SYSLOG;
-    openlog("", LOG_NDELAY, facility);
 }
 
 void log_also_stderr(bool on)
@@ -126,15 +141,21 @@ static void send_stderr(const char *program, const char *text)
     write_line(STDERR_FILENO, line, MIN((size_t)len, sizeof line - 1));
 }
 
-static void send_file(const char *program, const char *text)
+static void make_stamp(char *stamp, size_t size)
 {
-    char line[LOG_LINE_MAX + 512];
-    char stamp[32];
     time_t now = time(NULL);
     struct tm broken_down;
 
     localtime_r(&now, &broken_down);
-    strftime(stamp, sizeof stamp, "%b %e %H:%M:%S", &broken_down);
+    strftime(stamp, size, "%b %e %H:%M:%S", &broken_down);
+}
+
+static void send_file(const char *program, const char *text)
+{
+    char line[LOG_LINE_MAX + 512];
+    char stamp[32];
+
+    make_stamp(stamp, sizeof stamp);
     int len = snprintf(line, sizeof line, "%s %s %s/%s[%" G_GUINT64_FORMAT "]: %s\n", stamp, target.host,
                        target.syslog_name, program, log_number(), text);
     write_line(target.fd, line, MIN((size_t)len, sizeof line - 1));
@@ -142,12 +163,22 @@ static void send_file(const char *program, const char *text)
 
 static void send_syslog(int priority, const char *program, const char *text)
 {
-    /* With an empty ident glibc writes "<PRI>stamp : " less the ident; the receiver takes the first word of the text as tag. */
-    syslog(target.facility | priority, "%s/%s[%" G_GUINT64_FORMAT "]: %s", target.syslog_name, program, log_number(),
-           text);
+    char line[LOG_LINE_MAX + 512];
+    char stamp[32];
+
+    make_stamp(stamp, sizeof stamp);
+    int len = snprintf(line, sizeof line, "<%d>%s %s/%s[%" G_GUINT64_FORMAT "]: %s", target.facility | priority, stamp,
+                       target.syslog_name, program, log_number(), text);
+    size_t size = MIN((size_t)len, sizeof line - 1);
+    if (send(target.syslog, line, size, MSG_NOSIGNAL) >= 0)
+        return;
+    /* syslogd was restarted, and its socket is a new one. Threads may do this at the same time: a datagram socket
+     * connects in one step. */
+    if (errno != EMSGSIZE &&
+        connect(target.syslog, (const struct sockaddr *)&syslog_address, sizeof syslog_address) == 0)
+        send(target.syslog, line, size, MSG_NOSIGNAL);
 }
 
-G_GNUC_PRINTF(4, 0)
 static void emit(int priority, const char *program, const char *prefix, const char *format, va_list args)
 {
     char text[LOG_LINE_MAX];

@@ -15,9 +15,10 @@
 #define POLL_US 20000
 
 /* main.cf cannot be used; the log that it names may be. */
-static void fail_open(Control *control, const char *text)
+static void fail_open(Control *control, const char *config_dir, const char *text)
 {
-    if (control->plan && log_destination_open_unchecked(control->plan->main_cf, &control->log, NULL)) {
+    if (control->plan ? log_destination_open_unchecked(control->plan->main_cf, &control->log, NULL)
+                      : log_destination_guess(config_dir, &control->log)) {
         log_destination_use(&control->log, "postfix", "postfix-script");
         log_also_stderr(!control->log.stdout_);
     }
@@ -45,7 +46,7 @@ Control *control_open(const char *config_dir, ControlLog how)
     log_also_stderr(true);
     control->plan = plan_new(config_dir, &error);
     if (!control->plan || !plan_read_config(control->plan, &error)) {
-        fail_open(control, error->message);
+        fail_open(control, config_dir, error->message);
         return NULL;
     }
     control->log_open = log_destination_open(control->plan->config, &control->log, &error);

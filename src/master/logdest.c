@@ -3,6 +3,8 @@
 #include "base/fail.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "config/lines.h"
+#include "config/main_cf.h"
 #include "config/view.h"
 
 #include <fcntl.h>
@@ -138,6 +140,23 @@ bool log_destination_open_unchecked(const MainCf *main_cf, LogDestination *ret_d
     for (int i = 0; i < SETTING_COUNT; i++)
         g_free(settings[i]);
     return opened;
+}
+
+bool log_destination_guess(const char *config_dir, LogDestination *ret_destination)
+{
+    g_autofree char *path = g_build_filename(config_dir, "main.cf", NULL);
+    g_autoptr(Lines) lines = lines_open(path, NULL);
+    g_autoptr(GString) good = g_string_new(NULL);
+    const char *line;
+
+    while (lines && (line = lines_next(lines, NULL, NULL))) {
+        const char *at = line + strspn(line, " \t");
+        if (g_str_has_prefix(at, "maillog_file") || g_str_has_prefix(at, "myhostname") ||
+            g_str_has_prefix(at, "syslog"))
+            g_string_append_printf(good, "%s\n", at);
+    }
+    g_autoptr(MainCf) main_cf = main_cf_parse(config_dir, path, good->str, good->len, NULL);
+    return main_cf && log_destination_open_unchecked(main_cf, ret_destination, NULL);
 }
 
 void log_destination_clear(LogDestination *destination)

@@ -117,6 +117,26 @@ static void a_bad_value_elsewhere_does_not_hide_the_log(void **state)
     log_destination_clear(&destination);
 }
 
+static void a_file_that_cannot_be_parsed_does_not_hide_it_either(void **state)
+{
+    g_autofree char *path = g_build_filename(directory, "main.cf", NULL);
+    g_autofree char *log = g_build_filename(directory, "guessed", NULL);
+    g_autofree char *text =
+        g_strdup_printf("= bar\nmaillog_file_prefixes =\n %s\nno equals sign\nmaillog_file = %s\n", directory, log);
+    LogDestination destination = {.fd = -1};
+
+    assert_true(g_file_set_contents(path, text, -1, NULL));
+    assert_true(log_destination_guess(directory, &destination));
+    assert_int_equal(access(log, F_OK), 0);
+    log_destination_clear(&destination);
+    assert_true(g_file_set_contents(path, "maillog_file\n", -1, NULL));
+    assert_false(log_destination_guess(directory, &destination));
+    assert_int_equal(unlink(path), 0);
+    assert_true(log_destination_guess(directory, &destination)); /* syslog */
+    assert_int_equal(destination.fd, -1);
+    log_destination_clear(&destination);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -124,6 +144,7 @@ int main(void)
         cmocka_unit_test(a_new_file_has_the_mode_and_lines_the_host),
         cmocka_unit_test(without_a_file_it_is_syslog),
         cmocka_unit_test(a_bad_value_elsewhere_does_not_hide_the_log),
+        cmocka_unit_test(a_file_that_cannot_be_parsed_does_not_hide_it_either),
     };
     umask(022);
     directory = g_dir_make_tmp("logdest-XXXXXX", NULL);

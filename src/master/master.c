@@ -385,14 +385,11 @@ static void run(Master *master)
 static bool open_signals(Master *master, GError **error)
 {
     static const int handled[] = {SIGCHLD, SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2};
-    struct sigaction interrupt;
     sigset_t set;
 
     sigemptyset(&set);
     for (size_t i = 0; i < G_N_ELEMENTS(handled); i++)
         sigaddset(&set, handled[i]);
-    if (sigaction(SIGINT, NULL, &interrupt) == 0 && interrupt.sa_handler == SIG_IGN)
-        sigdelset(&set, SIGINT); /* a script that started us will pass Ctrl-C on as it likes */
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_DFL); /* a caller may have left it ignored, and then nobody could be waited for */

@@ -112,6 +112,7 @@ static void commit(Master *master, gint64 now)
     master_use_log(master, &master->next_log);
     master->phase = MASTER_RUNNING;
     retire_generations(master, now);
+    log_info("reload-complete: generation=%u", master->generation);
     g_ptr_array_unref(old_units);
     plan_free(old_plan);
 }

@@ -194,6 +194,7 @@ def test_process_one_of_a_container(gatepost):
         child, = open(f'/proc/{proc.pid}/task/{proc.pid}/children').read().split()
         os.kill(int(child), signal.SIGTERM)
         assert proc.wait(10) == 0
+        os.unlink(mta.dir + '/queue/pid/master.pid')  # not our process 1
     finally:
         mta.__exit__(None, None, None)
 
@@ -268,7 +269,8 @@ def test_reload_drops_no_session(mta):
     done = mta.run('reload')
     assert done.returncode == 0 and 'refreshing the Postfix mail system' in done.stderr
     mta.log.wait(r'reload -- version \S+, configuration ' + re.escape(mta.dir) + '/conf', mark, 'master')
-    until(lambda: service(mta, 'front') != old, 'a new process')
+    mta.log.wait_text('reload-complete: generation=2', mark, 'master')
+    assert service(mta, 'front') != old
     with mta.session('front'):
         old_session.cmd('RCPT TO:<alice@virt.test>', 250)
     old_session.cmd('DATA', 354)
@@ -302,12 +304,10 @@ def test_reload_under_load(mta):
 
 def test_the_third_generation_hurries_the_first(mta):
     session = mta.session('front')
-    seen = {service(mta, 'front')}
     second = None
-    for number in range(2):
+    for number in (2, 3):
         mta.run('reload')
-        until(lambda: service(mta, 'front') not in seen, 'a new generation')
-        seen.add(service(mta, 'front'))
+        mta.log.wait_text(f'reload-complete: generation={number}', program='master')
         second = second or mta.session('front')
     session.expect(421)
     second.cmd('NOOP', 250)
@@ -326,7 +326,7 @@ def test_reload_takes_new_and_removed_services(mta):
     until(lambda: not listening(mta.port('front')), 'the removed service is gone')
     session.cmd('NOOP', 250)
     session.quit()
-    assert not [text for text in mta.log.texts(mark, 'master') if text.startswith(('warning', 'error', 'fatal'))]
+    assert not [text for text in mta.log.texts(mark, 'master') if text.startswith(('error', 'fatal')) or 'smtpd' in text]
 
 
 BAD_RELOADS = [
@@ -346,9 +346,13 @@ def test_bad_reload_changes_nothing(mta, name, text, wanted):
             before = file.read()
         mark = mta.log.mark()
         mta.write(name, before + text.replace('{busy}', str(busy.getsockname()[1])))
-        done = mta.run('reload')
+        if 'queue_directory' in text:  # a command would look for the master there
+            done = None
+            mta.kill(signal.SIGHUP)
+        else:
+            done = mta.run('reload')
         # What the command can see it says; what only the master meets is in the log.
-        if done.returncode == 0:
+        if done is None or done.returncode == 0:
             mta.log.wait(r'error: reload: .*' + re.escape(wanted) + '.* -- the running configuration stays', mark, 'master')
         else:
             assert 'fatal: ' in done.stderr and wanted in done.stderr
@@ -358,8 +362,8 @@ def test_bad_reload_changes_nothing(mta, name, text, wanted):
             pass
         assert services(mta).keys() == pids.keys()
         mta.write(name, before)
-        mta.run('reload')
-        until(lambda: not services(mta).keys() & (pids.keys() - {service(mta, 'front')}) - services(mta).keys(), 'reloaded')
+        mta.run('reload')  # and the next one is as good as any
+        mta.log.wait(r'reload-complete: generation=\d+', mark, 'master')
 
 
 # ---- What keeps it from starting
@@ -412,7 +416,7 @@ def test_bad_configuration_starts_nothing(gatepost, name, text, wanted):
         assert 'fatal: ' in done.stderr and wanted in done.stderr, done.stderr
         assert not listening(mta.port('front'))
         assert mta.run('status').returncode == 1
-        if 'attribute name: "' not in wanted and 'maillog' not in wanted:  # where the log is was to be found out
+        if 'maillog' not in wanted:  # where the log is was to be found out
             assert [text for text in mta.log.texts() if wanted in text], mta.log_text()
     finally:
         mta.__exit__(None, None, None)
