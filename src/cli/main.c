@@ -1,5 +1,6 @@
 /* main.c - the command line of all names that this program has. */
 #include "base/log.h"
+#include "cli/config_command.h"
 #include "cli/control.h"
 #include "cli/map_command.h"
 #include "cli/services.h"
@@ -27,6 +28,7 @@ static const struct {
     const char *fixed; /* the first argument under that name; NULL: none */
     ToolCommand *run;
 } tools[] = {
+    {"config", "postconf", NULL, config_command},
     {"map", "postmap", NULL, map_command},
 };
 

@@ -88,6 +88,15 @@ MainCf *main_cf_parse(const char *dir, const char *path, const char *text, size_
     return read_lines(dir, path, lines_open_text(path, text, len), error);
 }
 
+void main_cf_set(MainCf *main_cf, const char *name, const char *value)
+{
+    char *key = g_strdup(name);
+
+    if (!g_hash_table_contains(main_cf->values, name))
+        g_ptr_array_add(main_cf->names, key);
+    g_hash_table_insert(main_cf->values, key, g_strdup(value)); /* an old key stays, and this one is freed */
+}
+
 const char *main_cf_dir(const MainCf *main_cf)
 {
     return main_cf->dir;
