@@ -179,6 +179,7 @@ static void send_syslog(int priority, const char *program, const char *text)
         send(target.syslog, line, size, MSG_NOSIGNAL);
 }
 
+G_GNUC_PRINTF(4, 0)
 static void emit(int priority, const char *program, const char *prefix, const char *format, va_list args)
 {
     char text[LOG_LINE_MAX];
