@@ -89,6 +89,7 @@ class Instance:
     """
 
     newer = True  # has what later releases than 3.7 brought
+    prefix = ()  # words before every command: to run it in a namespace
 
     def __init__(self, ports, main='', services=None, master='', base=MASTER):
         # the directory's path is short: unix sockets have 107 octets
@@ -219,7 +220,7 @@ class Postfix(Instance):
         return 'postfix'
 
     def run(self, *args, timeout=30, program='postfix'):
-        return subprocess.run([program, '-c', self.dir + '/conf', *args], stdin=subprocess.DEVNULL, capture_output=True,
+        return subprocess.run([*self.prefix, program, '-c', self.dir + '/conf', *args], stdin=subprocess.DEVNULL, capture_output=True,
                               text=True, timeout=timeout)
 
     def try_start(self):
@@ -256,7 +257,7 @@ class Gatepost(Instance):
         raise AssertionError('neither a user gatepost nor postfix')
 
     def run(self, *args, timeout=30, env=None):
-        return subprocess.run([self.program, '-c', self.dir + '/conf', *args], stdin=subprocess.DEVNULL, capture_output=True,
+        return subprocess.run([*self.prefix, self.program, '-c', self.dir + '/conf', *args], stdin=subprocess.DEVNULL, capture_output=True,
                               text=True, timeout=timeout, env=env)
 
     def try_start(self):

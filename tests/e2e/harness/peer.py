@@ -1,4 +1,5 @@
 """Peers of the system under test: a scripted filter that records every octet, and a faithful pass-through filter."""
+import contextlib
 import os
 import re
 import socket
@@ -232,8 +233,8 @@ class RelayConnection:
     """front, back: the octets that went in each direction over the filter's front connection (what the before-filter server
     sent and got). A relay makes no octet itself but its verdict."""
 
-    def __init__(self, sock, nexthop, verdict):
-        self.sock, self.nexthop, self.verdict = sock, nexthop, verdict
+    def __init__(self, sock, nexthop, verdict, enter):
+        self.sock, self.nexthop, self.verdict, self.enter = sock, nexthop, verdict, enter
         self.front = b''
         self.back = b''
         self.done = False
@@ -252,7 +253,8 @@ class RelayConnection:
         self.sock.sendall(data)
 
     def serve(self):
-        self.up = socket.create_connection(self.nexthop, timeout=30)
+        with self.enter():
+            self.up = socket.create_connection(self.nexthop, timeout=30)
         self.up.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         upstream, client = self.up.makefile('rb'), self.sock.makefile('rb')
         try:
@@ -302,12 +304,14 @@ class RelayConnection:
 class Relay(_Server):
     """A filter that passes everything on to nexthop and back. verdict(content) may return a reply instead."""
 
+    enter = staticmethod(contextlib.nullcontext)  # where the connection to nexthop is made: a namespace's inside()
+
     def __init__(self, address, nexthop, verdict=None):
         self.nexthop, self.verdict = nexthop, verdict
         super().__init__(address)
 
     def _connection(self, sock):
-        return RelayConnection(sock, self.nexthop, self.verdict)
+        return RelayConnection(sock, self.nexthop, self.verdict, self.enter)
 
 
 def until(condition, what='condition', timeout=10):
