@@ -13,8 +13,6 @@ static CommandRules rules_of(const Smtpd *smtpd)
 
     rules.smtputf8 &= !(discard & EHLO_SMTPUTF8);
     rules.dsn = !(discard & EHLO_DSN);
-    rules.size = !(discard & EHLO_SIZE);
-    rules.body8bit = !(discard & EHLO_8BITMIME);
     return rules;
 }
 

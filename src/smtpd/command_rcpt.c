@@ -63,7 +63,7 @@ Outcome command_rcpt(Session *session, const char *line)
         session_reply(session, disorder);
         return outcome_done();
     }
-    rules.smtputf8 &= !(smtpd->client.discard & EHLO_SMTPUTF8);
+    rules.smtputf8 = smtpd->transaction->mail.smtputf8;
     rules.dsn = !(smtpd->client.discard & EHLO_DSN);
     g_autofree char *error = rcpt_command_parse(line, &rules, &rcpt, &bad_address);
     if (error) {
