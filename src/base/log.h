@@ -2,8 +2,8 @@
  *
  *     Mon dd HH:MM:SS HOST SYSLOG_NAME/PROGRAM[NUMBER]: text
  *
- * One process has one destination. A line is one write(), so processes may share an O_APPEND file. Whatever is not printable
- * ASCII or UTF-8 becomes '?': no text from outside can make a second line.
+ * One process has one destination. A line is one write(), so processes may share an O_APPEND file. Whatever is not
+ * printable ASCII or UTF-8 becomes '?': no text from outside can make a second line.
  *
  * The number in brackets is the process id, or what the thread set with log_set_number(): a session's own number, so
  * that log tools pair its connect with its disconnect although sessions share a process. */
@@ -35,7 +35,8 @@ void log_warning(const char *format, ...) G_GNUC_PRINTF(1, 2); /* "warning: " in
 void log_error(const char *format, ...) G_GNUC_PRINTF(1, 2);   /* "error: " */
 void log_fatal(const char *format, ...) G_GNUC_PRINTF(1, 2);   /* "fatal: "; does not end the process */
 
-/* The same under another Postfix program's name: what runs as a function here keeps its own tag (cleanup, qmgr, anvil). */
+/* The same under another Postfix program's name: what runs as a function here keeps its own tag (cleanup, qmgr, anvil).
+ */
 void log_info_as(const char *program, const char *format, ...) G_GNUC_PRINTF(2, 3);
 void log_warning_as(const char *program, const char *format, ...) G_GNUC_PRINTF(2, 3);
 

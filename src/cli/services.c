@@ -4,6 +4,7 @@
 #include "base/service.h"
 #include "config/config.h"
 #include "filter/filter.h"
+#include "qmgr/qmgr.h"
 
 #include <string.h>
 
@@ -16,6 +17,7 @@ typedef struct {
 
 static const ServiceMain mains[] = {
     {"filter", .with_file = filter_main},
+    {"qmgr", .with_view = qmgr_main},
 };
 
 static int run(const ServiceMain *entry, ServiceProcess *process)
