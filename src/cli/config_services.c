@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WIDTH 79 /* one less than for parameters, as in postconf */
+
 /* Where the fields of a printed entry begin, if those before are not too long. */
 static const size_t columns[FIELD_COUNT] = {0, 11, 17, 25, 33, 41, 49, 57};
 
@@ -43,7 +45,7 @@ static void add_newline(GString *text, size_t *column)
 
 static void add_piece(GString *text, size_t *column, const char *piece, bool fold)
 {
-    if (fold && *column > 4 && *column + 1 + strlen(piece) > 80)
+    if (fold && *column > 4 && *column + 1 + strlen(piece) > WIDTH)
         add_newline(text, column);
     g_string_append_printf(text, " %s", piece);
     *column += 1 + strlen(piece);
