@@ -49,6 +49,7 @@ void check_warn(const Plan *plan)
 {
     for (guint i = 0; i < plan->services->len; i++)
         warn_of_exposure(plan, g_ptr_array_index(plan->services, i));
+    check_slots(plan);
 }
 
 /* ---- Who could change what root trusts ---- */

@@ -30,6 +30,7 @@ ControlCommand logrotate_command;               /* logrotate.c */
 
 /* check.c: what is odd but no reason not to start. Reads services' views; nothing is changed. */
 void check_warn(const Plan *plan);
+void check_slots(const Plan *plan); /* check_slots.c, a part of it */
 
 /* The running master's process id, 0 for none, -1 when it cannot be told (said why). *ret_ours: it is gatepost's and
  * understands its signals. */

@@ -618,6 +618,21 @@ def test_what_strangers_must_not_reach(gatepost, line, wanted):
         mta.__exit__(None, None, None)
 
 
+@pytest.mark.parametrize('front,after,wanted', [
+    (20, 20, None), (20, 19, '20 may come'), (0, 19, 'any number of may come'), (20, 0, None),
+    ('20 smtpd -o smtpd_proxy_concurrency_limit=5', 5, None), ('5 smtpd -o smtpd_proxy_concurrency_limit=6', 5, '6 may come')])
+def test_room_behind_the_filter(gatepost, front, after, wanted):
+    front = front if isinstance(front, str) else f'{front} smtpd'
+    mta = gatepost(master=f'127.0.0.1:{{front}} inet n - n - {front} -o smtpd_proxy_filter=127.0.0.1:1\n'
+                          f'127.0.0.1:{{after}} inet n - n - {after} smtpd -o smtpd_authorized_xforward_hosts=127.0.0.0/8\n')
+    try:
+        done = mta.run('check')
+        assert done.returncode == 0
+        assert (wanted in done.stderr) if wanted else 'may come' not in done.stderr
+    finally:
+        mta.__exit__(None, None, None)
+
+
 # ---- Who it runs as
 
 
