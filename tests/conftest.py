@@ -5,17 +5,16 @@ import sys
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(__file__))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE + '/e2e')  # the harness
 
 from harness.instance import Gatepost, Postfix  # noqa: E402
 from harness.ports import Ports  # noqa: E402
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-
 
 def pytest_addoption(parser):
     parser.addoption('--sut', choices=('gatepost', 'postfix'), default='gatepost', help='what to test')
-    parser.addoption('--gatepost', default=os.path.join(HERE, '../../build/gatepost'), help='the program')
+    parser.addoption('--gatepost', default=os.path.join(HERE, '../build/gatepost'), help='the program')
     parser.addoption('--long', action='store_true', help='the full numbers')
     parser.addoption('--shard', default='0/1', help='I/N: only every N-th file, from the I-th')
 
