@@ -176,6 +176,7 @@ def test_start_in_the_foreground(gatepost):
             assert proc.wait(10) == 0
         assert 'killed by signal' not in proc.stdout.read()
     finally:
+        proc.kill()
         mta.__exit__(None, None, None)
 
 
@@ -194,8 +195,9 @@ def test_process_one_of_a_container(gatepost):
         child, = open(f'/proc/{proc.pid}/task/{proc.pid}/children').read().split()
         os.kill(int(child), signal.SIGTERM)
         assert proc.wait(10) == 0
-        os.unlink(mta.dir + '/queue/pid/master.pid')  # not our process 1
     finally:
+        proc.kill()
+        os.unlink(mta.dir + '/queue/pid/master.pid')  # not our process 1
         mta.__exit__(None, None, None)
 
 
@@ -570,7 +572,10 @@ def test_syslog(gatepost):
                 assert b' postfix-out/smtpd[' in seen[-1]
             finally:
                 proc.terminate()
-                assert proc.wait(10) == 0
+                try:
+                    assert proc.wait(10) == 0
+                finally:
+                    proc.kill()
     finally:
         mta.__exit__(None, None, None)
 
