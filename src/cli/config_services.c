@@ -192,7 +192,8 @@ static bool show_overrides(Output *output, const MasterEntry *entry, GError **er
         const char *override = g_ptr_array_index(overrides, i);
         g_ptr_array_add(sorted, g_strndup(override, strcspn(override, "=")));
     }
-    qsort(sorted->pdata, sorted->len, sizeof *sorted->pdata, compare);
+    if (sorted->len > 0)
+        qsort(sorted->pdata, sorted->len, sizeof *sorted->pdata, compare);
     for (guint i = 0; i < sorted->len; i++) {
         const char *name = g_ptr_array_index(sorted, i);
         bool is_repeated = i > 0 && strcmp(name, g_ptr_array_index(sorted, i - 1)) == 0;

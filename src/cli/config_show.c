@@ -138,7 +138,8 @@ static GPtrArray *collect_names(GHashTable *set, const Output *output, const Mai
     g_hash_table_iter_init(&iter, set);
     while (g_hash_table_iter_next(&iter, &name, NULL))
         g_ptr_array_add(sorted, name);
-    qsort(sorted->pdata, sorted->len, sizeof *sorted->pdata, compare);
+    if (sorted->len > 0)
+        qsort(sorted->pdata, sorted->len, sizeof *sorted->pdata, compare);
     return sorted;
 }
 
