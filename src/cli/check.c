@@ -99,10 +99,9 @@ int check_command(const char *config_dir)
     g_autoptr(GError) error = NULL;
     Owner owner;
 
-    if (!control)
+    if (!control || !control_read(control, true))
         return 1;
-    if (!plan_read_services(control->plan, &error) || !owner_find(control->plan->config, &owner, &error) ||
-        !dirs_make(control->plan->config, &owner, &error)) {
+    if (!owner_find(control->plan->config, &owner, &error) || !dirs_make(control->plan->config, &owner, &error)) {
         log_fatal("%s", error->message);
         return 1;
     }

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "config/view.h"
 #include "master/lock.h"
 #include "master/master.h"
 
@@ -14,47 +15,65 @@
 #define STOP_MS 8000 /* the master gives its processes 5 s, then kills them */
 #define POLL_US 20000
 
-/* main.cf cannot be used; the log that it names may be. */
-static void fail_open(Control *control, const char *config_dir, const char *text)
+static void use_log(const Control *control)
 {
-    if (control->plan ? log_destination_open_unchecked(control->plan->main_cf, &control->log, NULL)
-                      : log_destination_guess(config_dir, &control->log)) {
-        log_destination_use(&control->log, "postfix", "postfix-script");
-        log_also_stderr(!control->log.stdout_);
-    }
-    log_fatal("%s", text);
+    log_to_stderr();
+    log_set_tag(control->syslog_name, "postfix-script");
+    if (control->log_open)
+        log_destination_use(&control->log, control->syslog_name, "postfix-script");
+    log_also_stderr(!control->log.stdout_); /* twice on one terminal helps nobody */
 }
 
-static void control_use_log(const Control *control)
+/* Where things are. */
+static bool read_places(Control *control, GError **error)
 {
-    const char *syslog_name = config_string(control->plan->config, "syslog_name");
+    const ConfigScope scope = {.process_name = "postfix-script", .stress = ""};
+    g_autoptr(Config) view = view_new_unchecked(control->plan->main_cf, &scope, error);
 
-    log_to_stderr();
-    log_set_tag(syslog_name, "postfix-script");
-    if (control->log_open)
-        log_destination_use(&control->log, syslog_name, "postfix-script");
-    log_also_stderr(!control->log.stdout_); /* twice on one terminal helps nobody */
+    if (!view)
+        return false;
+    control->queue_directory = config_expand(view, "$queue_directory", error);
+    control->pid_file = control->queue_directory
+                            ? config_expand(view, "$queue_directory/$process_id_directory/master.pid", error)
+                            : NULL;
+    g_autofree char *syslog_name = control->pid_file ? config_expand(view, "$syslog_name", error) : NULL;
+    if (!syslog_name)
+        return false;
+    g_free(control->syslog_name);
+    control->syslog_name = g_steal_pointer(&syslog_name);
+    return true;
 }
 
 Control *control_open(const char *config_dir, ControlLog how)
 {
     g_autoptr(GError) error = NULL;
+    g_autoptr(GError) log_error = NULL;
     g_autoptr(Control) control = g_new0(Control, 1);
 
     control->log = (LogDestination){.fd = -1, .facility = LOG_MAIL};
-    log_destination_use(&control->log, "postfix", "postfix-script"); /* until we know better */
-    log_also_stderr(true);
+    control->syslog_name = g_strdup("postfix"); /* until we know better */
+    use_log(control);
     control->plan = plan_new(config_dir, &error);
-    if (!control->plan || !plan_read_config(control->plan, &error)) {
-        fail_open(control, config_dir, error->message);
-        return NULL;
-    }
-    control->log_open = log_destination_open(control->plan->config, &control->log, &error);
-    control_use_log(control);
-    if (control->log_open || how == CONTROL_LOG_TRIED)
+    if (!control->plan)
+        control->log_open = log_destination_guess(config_dir, &control->log);
+    else if (read_places(control, &error))
+        control->log_open = log_destination_open_unchecked(control->plan->main_cf, &control->log, &log_error);
+    use_log(control);
+    if (!error && (control->log_open || how == CONTROL_LOG_TRIED))
         return g_steal_pointer(&control);
-    log_fatal("%s", error->message);
+    log_fatal("%s", error ? error->message : log_error->message);
     return NULL;
+}
+
+bool control_read(Control *control, bool with_services)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (plan_read_config(control->plan, &error) && (!with_services || plan_read_services(control->plan, &error)))
+        return true;
+    use_log(control); /* reload turned it off */
+    log_fatal("%s", error->message);
+    return false;
 }
 
 void control_close(Control *control)
@@ -64,6 +83,9 @@ void control_close(Control *control)
     log_to_stderr();
     log_destination_clear(&control->log);
     plan_free(control->plan);
+    g_free(control->queue_directory);
+    g_free(control->pid_file);
+    g_free(control->syslog_name);
     g_free(control);
 }
 
@@ -78,11 +100,10 @@ static bool is_ours(pid_t pid)
 
 pid_t control_find_master(const Control *control, bool *ret_ours)
 {
-    g_autofree char *path = master_pid_file(control->plan->config);
     g_autoptr(GError) error = NULL;
     pid_t pid;
 
-    if (!lock_holder(path, &pid, &error)) {
+    if (!lock_holder(control->pid_file, &pid, &error)) {
         log_fatal("%s", error->message);
         return -1;
     }
@@ -98,8 +119,7 @@ pid_t control_need_master(const Control *control)
     if (pid == 0)
         log_fatal("the Postfix mail system is not running");
     if (pid > 0 && !ours)
-        log_fatal("process %d, which runs on %s, is not gatepost", (int)pid,
-                  config_string(control->plan->config, "queue_directory"));
+        log_fatal("process %d, which runs on %s, is not gatepost", (int)pid, control->queue_directory);
     return ours ? pid : 0;
 }
 
@@ -114,11 +134,10 @@ static int send_signal(pid_t pid, int signal_number)
 /* True when its lock is free: then all its processes have ended. */
 static bool wait_for_end(const Control *control, pid_t pid, gint64 deadline)
 {
-    g_autofree char *path = master_pid_file(control->plan->config);
     gint64 next_word = clock_ms() + 1000;
     pid_t holder;
 
-    while (lock_holder(path, &holder, NULL) && holder == pid) {
+    while (lock_holder(control->pid_file, &holder, NULL) && holder == pid) {
         if (clock_ms() >= deadline)
             return false;
         if (clock_ms() >= next_word) {
@@ -161,19 +180,15 @@ static int abort_command(const char *config_dir)
 static int reload_command(const char *config_dir)
 {
     g_autoptr(Control) control = control_open(config_dir, CONTROL_LOG_TRIED);
-    g_autoptr(GError) error = NULL;
     pid_t pid = control ? control_need_master(control) : 0;
 
     if (pid == 0)
         return 1;
     if (!control->log.stdout_)
         log_to_stderr(); /* the log gets the warnings from the master */
-    bool good = plan_read_services(control->plan, &error);
-    control_use_log(control);
-    if (!good) {
-        log_fatal("%s", error->message);
+    if (!control_read(control, true))
         return 1;
-    }
+    use_log(control);
     log_info("refreshing the Postfix mail system");
     return send_signal(pid, SIGHUP);
 }

@@ -9,18 +9,23 @@ typedef int ControlCommand(const char *config_dir); /* returns the exit status; 
 /* NULL: no such command. */
 ControlCommand *control_find(const char *name);
 
-/* For the commands: main.cf read, the log open under the tag postfix-script (and on standard error), as far as that
- * goes. */
+/* For the commands: main.cf read but its values not checked (one that is bad must not keep `stop` from working), and
+ * the log open under the tag postfix-script, and on standard error. */
 typedef enum {
     CONTROL_LOG_NEEDED, /* without a log: NULL */
     CONTROL_LOG_TRIED,  /* somebody who may not write to the log only asks: standard error will do */
 } ControlLog;
 typedef struct {
-    Plan *plan;
+    Plan *plan; /* main_cf only; the next function reads more */
+    char *queue_directory;
+    char *pid_file; /* the master's lock */
+    char *syslog_name;
     LogDestination log;
     bool log_open;
 } Control;
 Control *control_open(const char *config_dir, ControlLog how); /* NULL: said why */
+/* Reads and checks the values of main.cf, and with_services master.cf and the rest. False: said why. */
+bool control_read(Control *control, bool with_services);
 void control_close(Control *control);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Control, control_close)
 

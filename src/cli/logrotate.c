@@ -55,7 +55,7 @@ int logrotate_command(const char *config_dir)
     g_autoptr(Control) control = control_open(config_dir, CONTROL_LOG_NEEDED);
     bool ours = false;
 
-    if (!control)
+    if (!control || !control_read(control, false))
         return 1;
     const char *path = config_string(control->plan->config, "maillog_file");
     if (*path == '\0' || control->log.stdout_) {

@@ -26,7 +26,9 @@ static Control *prepare(const char *config_dir)
         log_fatal("the Postfix mail system is already running");
     if (pid != 0)
         return NULL;
-    if (!plan_read_services(control->plan, &error) || !owner_find(control->plan->config, &owner, &error)) {
+    if (!control_read(control, true))
+        return NULL;
+    if (!owner_find(control->plan->config, &owner, &error)) {
         log_fatal("%s", error->message);
         return NULL;
     }

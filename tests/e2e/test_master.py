@@ -142,6 +142,14 @@ def test_configuration_directory_from_environment(gatepost):
         mta.__exit__(None, None, None)
 
 
+def test_bad_value_does_not_keep_it_from_stopping(mta):
+    mta.write('main.cf', mta.settings + 'smtpd_timeout = never\n')
+    assert mta.run('status').returncode == 0
+    assert mta.run('flush').returncode == 0
+    assert mta.run('stop').returncode == 0
+    assert mta.run('status').returncode == 1
+
+
 def test_abort(mta):
     pids = [mta.master_pid(), *services(mta)]
     with mta.session('front') as client:
@@ -252,6 +260,7 @@ def test_crash_of_the_master(gatepost):
     with gatepost(services=FRONT) as mta:
         old = [mta.master_pid(), *services(mta)]
         os.kill(old[0], signal.SIGKILL)
+        until(lambda: gone(old[0]), 'the master died')
         assert mta.run('status').returncode == 1
         mta.start()
         with mta.session('front'):
