@@ -1,0 +1,120 @@
+/* smtp.c - the smtp agent: one delivery over the addresses of its next hop. */
+#include "base/log.h"
+#include "delivery/agents.h"
+#include "delivery/smtp_private.h"
+
+#include <string.h>
+
+#define RESOLVER_TIMEOUT 60 /* seconds for one search */
+
+static const char *families_of(const Config *config)
+{
+    g_autoptr(GPtrArray) words = config_split(config_string(config, "inet_protocols"));
+    bool ipv4 = false, ipv6 = false;
+
+    for (guint i = 0; i < words->len; i++) {
+        const char *word = g_ptr_array_index(words, i);
+        ipv4 |= g_ascii_strcasecmp(word, "ipv6") != 0;
+        ipv6 |= g_ascii_strcasecmp(word, "ipv4") != 0;
+    }
+    return ipv4 && ipv6 ? "all" : ipv6 ? "ipv6" : "ipv4";
+}
+
+static void *open_smtp(const Config *config, const char *service_name, GError **error)
+{
+    const ResolverOptions options = {
+        .servers = config_string(config, "dns_servers"), .hosts_file = "/etc/hosts", .timeout = RESOLVER_TIMEOUT};
+    g_autofree char *sample = g_strconcat("127.0.0.1:", config_string(config, "smtp_tcp_port"), NULL);
+    g_autoptr(Endpoint) endpoint = endpoint_parse(sample, ".", 0, error);
+
+    if (!endpoint) {
+        g_prefix_error(error, "smtp_tcp_port: ");
+        return NULL;
+    }
+    Smtp *smtp = g_new0(Smtp, 1);
+    smtp->config = config;
+    smtp->port = endpoint->port;
+    smtp->families = families_of(config);
+    smtp->resolver = resolver_new(&options, error);
+    return smtp->resolver ? smtp : NULL; /* without it the process ends */
+}
+
+/* A next hop that has no address. One that the configuration names is the administrator's mistake: his mail is not lost
+ * for it. */
+static void finish_unrouted(const Smtp *smtp, Attempt *attempt, SmtpRouteResult result, const char *text)
+{
+    const char *nexthop = attempt->request->nexthop;
+    Outcome outcome = {.status = RESULT_DEFERRED, .dsn = "4.4.3", .text = text, .kind = REPORT_SITE_FAILED};
+
+    if (result == ROUTE_BAD)
+        outcome.dsn = "4.3.5";
+    if (result == ROUTE_BAD ||
+        (result == ROUTE_NOT_FOUND && g_str_equal(nexthop, config_string(smtp->config, "relayhost")))) {
+        log_warning("next hop %s: configuration problem: %s", nexthop, text);
+        if (result == ROUTE_NOT_FOUND)
+            outcome.dsn = "4.4.4";
+    } else if (result == ROUTE_NOT_FOUND) {
+        outcome.status = RESULT_BOUNCED;
+        outcome.dsn = "5.4.4";
+        outcome.kind = REPORT_PLAIN;
+    }
+    attempt_finish_rest(attempt, &outcome);
+}
+
+/* A limit of 0 is none. */
+static guint limit_of(const Smtp *smtp, const char *name)
+{
+    gint64 limit = config_int(smtp->config, name);
+
+    return limit > 0 ? (guint)MIN(limit, G_MAXINT) : G_MAXUINT;
+}
+
+static void try_addresses(const Smtp *smtp, Attempt *attempt, const SmtpRoute *route, SmtpFailure *failure)
+{
+    guint addresses = MIN(route->endpoint->addresses->len, limit_of(smtp, "smtp_mx_address_limit"));
+    guint sessions = limit_of(smtp, "smtp_mx_session_limit");
+
+    for (guint i = 0; i < addresses && sessions > 0; i++) {
+        SmtpPeer peer = {0};
+        g_autofree char *text = NULL;
+        Client *client = smtp_connect(smtp, route, i, &peer, &text);
+        bool done = false;
+        if (i > 0 && failure->text)
+            log_info_as("smtp", "%s: %s", attempt->request->id,
+                        failure->text); /* only the last one gets into delivery lines */
+        if (client) {
+            sessions--;
+            done = smtp_session(smtp, attempt, route, &peer, client, failure);
+        } else {
+            smtp_failure_set(failure, "4.4.1", true, NULL, text);
+        }
+        smtp_peer_clear(&peer);
+        if (done)
+            return;
+    }
+}
+
+static void deliver(const void *state, Attempt *attempt)
+{
+    const Smtp *smtp = state;
+    SmtpRoute route = {0};
+    SmtpFailure failure = {0};
+    g_autofree char *text = NULL;
+    SmtpRouteResult result = smtp_route(smtp, attempt->request->nexthop, &route, &text);
+
+    if (result != ROUTE_FOUND) {
+        finish_unrouted(smtp, attempt, result, text);
+        return;
+    }
+    try_addresses(smtp, attempt, &route, &failure);
+    attempt->connected_us = failure.connected_us;
+    attempt_finish_rest(attempt, &(Outcome){.status = failure.dsn[0] == '5' ? RESULT_BOUNCED : RESULT_DEFERRED,
+                                            .dsn = failure.dsn,
+                                            .relay = failure.relay,
+                                            .text = failure.text ? failure.text : "no address to try",
+                                            .kind = failure.site ? REPORT_SITE_FAILED : REPORT_PLAIN});
+    smtp_failure_clear(&failure);
+    smtp_route_clear(&route);
+}
+
+const Agent smtp_agent = {"smtp", open_smtp, deliver};
