@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/service.h"
 #include "config/config.h"
+#include "delivery/delivery.h"
 #include "filter/filter.h"
 #include "qmgr/qmgr.h"
 
@@ -18,6 +19,10 @@ typedef struct {
 static const ServiceMain mains[] = {
     {"filter", .with_file = filter_main},
     {"qmgr", .with_view = qmgr_main},
+    {"virtual", .with_view = delivery_main},
+    {"smtp", .with_view = delivery_main},
+    {"error", .with_view = delivery_main},
+    {"discard", .with_view = delivery_main},
 };
 
 static int run(const ServiceMain *entry, ServiceProcess *process)
