@@ -33,9 +33,9 @@ static void a_request_comes_back(void **state)
     assert_string_equal(g_array_index(got->recipients, DeliveryRecipient, 0).address, "a b@x.test");
     assert_true(g_array_index(got->recipients, DeliveryRecipient, 1).number == 4294967295u);
     assert_string_equal(g_array_index(got->recipients, DeliveryRecipient, 1).address, "");
-    for (size_t len = 0; len < text->len; len++) {
-        g_autoptr(GError) error = NULL;
-        assert_true(text->str[len - 1] == '\n' || !delivery_request_from_text(text->str, len, &error));
+    for (size_t len = 0; len < text->len; len++) { /* whole lines may be missing at the end, nothing else */
+        g_autoptr(DeliveryRequest) cut = delivery_request_from_text(text->str, len, NULL);
+        assert_true(!cut || text->str[len - 1] == '\n');
     }
 }
 
