@@ -152,6 +152,13 @@ static Existence check(const Route *route, const char *address, const Role *role
     return from_class_table(route, &resolved, role, ret_reply);
 }
 
+bool route_is_mapped(const Route *route, const char *address)
+{
+    g_auto(Resolved) resolved = route_follow(route, address);
+
+    return look_up_maps(route, &resolved) == KNOWN;
+}
+
 Existence route_recipient_exists(const Route *route, const char *address, const char *text, char **ret_reply)
 {
     return check(route, address, &(Role){"Recipient address", "5.1.1", text}, ret_reply);

@@ -123,6 +123,13 @@ Resolved route_follow(const Route *route, const char *address)
     return resolved;
 }
 
+char *route_destination(const Route *route, const char *address)
+{
+    g_auto(Resolved) resolved = route_follow(route, address);
+
+    return g_steal_pointer(&resolved.address);
+}
+
 AddressClass route_class(const Route *route, const char *address)
 {
     g_auto(Resolved) resolved = route_follow(route, address);

@@ -22,6 +22,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Route, route_free)
 /* Completes an address (user -> user@$myorigin, append_dot_mydomain, bang and percent rewriting, a dot at the end
  * dropped). "" stays. Caller frees. */
 char *route_complete(const Route *route, const char *address);
+/* Completes, and follows routing through a local domain: "x%b@a" leads to "x@b" where a is local. Caller frees. */
+char *route_destination(const Route *route, const char *address);
 /* The class that the address leads to once routing through a local domain is followed: "x%b@a" with a local is x@b's.
  */
 AddressClass route_class(const Route *route, const char *address);
@@ -37,6 +39,10 @@ typedef enum { EXISTS_YES, EXISTS_NO, EXISTS_FAILED } Existence;
 Existence route_recipient_exists(const Route *route, const char *address, const char *text, char **ret_reply);
 /* The same for a sender: "550 5.1.0 <x>: Sender address rejected: ...". The null sender exists. */
 Existence route_sender_exists(const Route *route, const char *address, const char *text, char **ret_reply);
+
+/* Whether canonical_maps or virtual_alias_maps have something for the address, so that its mail goes elsewhere. False,
+ * too, when they fail. */
+bool route_is_mapped(const Route *route, const char *address);
 
 /* Where a recipient goes. False: a table did not answer (defer). Strings are the caller's. */
 bool route_resolve(const Route *route, const char *sender, const char *address, char **ret_transport,

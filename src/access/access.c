@@ -1,0 +1,376 @@
+/* access.c - the lists of a service, and which of them each SMTP command runs. */
+#include "access/access.h"
+#include "access/private.h"
+#include "base/fail.h"
+
+#include <string.h>
+
+static const Subject about_client = {"Client host", "check_client_access"};
+static const Subject about_helo = {"Helo command", "check_helo_access"};
+static const Subject about_sender = {"Sender address", "check_sender_access"};
+static const Subject about_recipient = {"Recipient address", "check_recipient_access"};
+static const Subject about_etrn = {"Etrn command", "check_etrn_access"};
+static const Subject about_data = {"Data command", NULL};
+static const Subject about_end_of_data = {"End-of-data", NULL};
+
+/* ---- Compiling ---- */
+
+static void free_list(gpointer list)
+{
+    list_free(list);
+}
+
+/* All names first: classes may hold each other. */
+static bool compile_classes(Access *access, const Config *config, GError **error)
+{
+    g_autoptr(GPtrArray) names = config_split(config_string(config, "smtpd_restriction_classes"));
+
+    access->classes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_list);
+    for (guint i = 0; i < names->len; i++) {
+        const char *name = g_ptr_array_index(names, i);
+        const char *text = config_lookup(config, name);
+        g_hash_table_insert(access->classes, g_strdup(name), text && *text ? list_new() : NULL);
+    }
+    for (guint i = 0; i < names->len; i++) {
+        const char *name = g_ptr_array_index(names, i);
+        List *list = g_hash_table_lookup(access->classes, name);
+        if (!list || list->steps->len > 0) /* the second: named twice */
+            continue;
+        if (!list_compile(list, access, config_lookup(config, name), false, error)) {
+            g_prefix_error(error, "%s: ", name);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool compile(Access *access, const Config *config, const char *name, List **ret, GError **error)
+{
+    *ret = list_new();
+    if (list_compile(*ret, access, config_string(config, name), false, error))
+        return true;
+    g_prefix_error(error, "%s: ", name);
+    return false;
+}
+
+static bool compile_lists(Access *access, const Config *config, GError **error)
+{
+    return compile_classes(access, config, error) &&
+           compile(access, config, "smtpd_client_restrictions", &access->client, error) &&
+           compile(access, config, "smtpd_helo_restrictions", &access->helo, error) &&
+           compile(access, config, "smtpd_sender_restrictions", &access->sender, error) &&
+           compile(access, config, "smtpd_relay_restrictions", &access->relay, error) &&
+           compile(access, config, "smtpd_recipient_restrictions", &access->recipient, error) &&
+           compile(access, config, "smtpd_data_restrictions", &access->data, error) &&
+           compile(access, config, "smtpd_end_of_data_restrictions", &access->end_of_data, error) &&
+           compile(access, config, "smtpd_etrn_restrictions", &access->etrn, error);
+}
+
+static bool is_one_of(const char *word, const char *const *words)
+{
+    for (; *words; words++)
+        if (g_ascii_strcasecmp(word, *words) == 0)
+            return true;
+    return false;
+}
+
+/* Whether something in the list keeps strangers from relaying through us. What only warns does not, nor what comes
+ * after `permit`. */
+static bool keeps_strangers_out(const List *list, int depth)
+{
+    static const char *const guards[] = {
+        "reject_unauth_destination", "defer_unauth_destination", "reject", "defer", "defer_if_permit", NULL};
+
+    for (guint i = 0; depth > 0 && i < list->steps->len; i++) {
+        const Step *step = &g_array_index(list->steps, Step, i);
+        if (strcmp(step->word, "warn_if_reject") == 0) {
+            i++;
+            continue;
+        }
+        if (strcmp(step->word, "permit") == 0)
+            return false;
+        if (is_one_of(step->word, guards) || (step->class && keeps_strangers_out(step->class, depth - 1)))
+            return true;
+    }
+    return false;
+}
+
+#define CLASS_DEPTH_MAX 10
+
+static bool check_relaying(const Access *access, GError **error)
+{
+    if (keeps_strangers_out(access->relay, CLASS_DEPTH_MAX) || keeps_strangers_out(access->recipient, CLASS_DEPTH_MAX))
+        return true;
+    return fail(error, "in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one "
+                       "working instance of: reject_unauth_destination, defer_unauth_destination, reject, defer, "
+                       "defer_if_permit or check_relay_domains");
+}
+
+static bool lists_word(const Config *config, const char *name, const char *word)
+{
+    g_autoptr(GPtrArray) words = config_split(config_string(config, name));
+
+    return g_ptr_array_find_with_equal_func(words, word, g_str_equal, NULL);
+}
+
+static void read_settings(Access *access, const Config *config)
+{
+    access->delay_reject = config_bool(config, "smtpd_delay_reject");
+    access->relay_first = config_bool(config, "smtpd_relay_before_recipient_restrictions");
+    access->allow_routing = config_bool(config, "allow_untrusted_routing");
+    access->check_senders = config_bool(config, "smtpd_reject_unlisted_sender");
+    access->check_recipients = config_bool(config, "smtpd_reject_unlisted_recipient") &&
+                               !lists_word(config, "receive_override_options", "no_unknown_recipient_checks");
+    access->parents_match = lists_word(config, "parent_domain_matches_subdomains", "smtpd_access_maps");
+    access->delimiters = g_strdup(config_string(config, "recipient_delimiter"));
+    access->null_key = g_strdup(config_string(config, "smtpd_null_access_lookup_key"));
+    access->reject_code = config_int(config, "reject_code");
+    access->defer_code = config_int(config, "defer_code");
+    access->map_reject_code = config_int(config, "access_map_reject_code");
+    access->map_defer_code = config_int(config, "access_map_defer_code");
+    access->relay_code = config_int(config, "relay_domains_reject_code");
+    access->invalid_code = config_int(config, "invalid_hostname_reject_code");
+    access->non_fqdn_code = config_int(config, "non_fqdn_reject_code");
+    access->multi_bounce_code = config_int(config, "multi_recipient_bounce_reject_code");
+}
+
+Access *access_new(const Config *config, const Route *route, GError **error)
+{
+    g_autoptr(Access) access = g_new0(Access, 1);
+    unsigned flags = lists_word(config, "parent_domain_matches_subdomains", "mynetworks") ? MATCH_PARENT : 0;
+
+    access->route = route;
+    read_settings(access, config);
+    access->mynetworks = match_list_new("mynetworks", config_string(config, "mynetworks"), flags, error);
+    if (!access->mynetworks || !compile_lists(access, config, error) || !check_relaying(access, error))
+        return NULL;
+    return g_steal_pointer(&access);
+}
+
+void access_free(Access *access)
+{
+    if (!access)
+        return;
+    List *lists[] = {access->client,    access->helo, access->sender,      access->relay,
+                     access->recipient, access->data, access->end_of_data, access->etrn};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(lists); i++)
+        list_free(lists[i]);
+    g_clear_pointer(&access->classes, g_hash_table_unref);
+    match_list_free(access->mynetworks);
+    g_free(access->delimiters);
+    g_free(access->null_key);
+    g_free(access);
+}
+
+/* ---- Running ---- */
+
+static Verdict run(Evaluation *evaluation, const List *list, const Subject *subject, const char *what)
+{
+    evaluation->subject = *subject;
+    evaluation->what = what;
+    evaluation->warn_if_reject = 0;
+    return evaluate_list(evaluation, list);
+}
+
+/* The lists of one SMTP command: what one of them says about a later reject does not reach those of the next. */
+static Verdict run_group(Evaluation *evaluation, const List *list, const Subject *subject, const char *what)
+{
+    g_clear_pointer(&evaluation->defer_if_reject, g_free);
+    return what ? run(evaluation, list, subject, what) : VERDICT_NEXT;
+}
+
+static Verdict check_client(Evaluation *evaluation)
+{
+    return run_group(evaluation, evaluation->access->client, &about_client, evaluation->client);
+}
+
+static Verdict check_helo(Evaluation *evaluation)
+{
+    return run_group(evaluation, evaluation->access->helo, &about_helo, evaluation->facts->helo);
+}
+
+/* Whether a restriction of this name is asked for beyond what lists say. */
+static Verdict run_implicit(Evaluation *evaluation, const char *name, const Subject *subject, const char *what)
+{
+    evaluation->subject = *subject;
+    evaluation->what = what;
+    evaluation->warn_if_reject = 0;
+    return evaluation->decision->discard ? VERDICT_NEXT : restriction_find(name)->function(evaluation, NULL);
+}
+
+static Verdict check_sender(Evaluation *evaluation)
+{
+    const char *sender = evaluation->facts->sender;
+    Verdict verdict = run_group(evaluation, evaluation->access->sender, &about_sender, sender);
+
+    if (verdict == VERDICT_REJECT || !evaluation->access->check_senders || evaluation->sender_checked)
+        return verdict;
+    return run_implicit(evaluation, "reject_unlisted_sender", &about_sender, sender);
+}
+
+/* Before MAIL and RCPT have their own say, or at RCPT all at once. */
+static Verdict check_earlier(Evaluation *evaluation)
+{
+    Verdict verdict = check_client(evaluation);
+
+    if (verdict != VERDICT_REJECT)
+        verdict = check_helo(evaluation);
+    return verdict == VERDICT_REJECT ? verdict : check_sender(evaluation);
+}
+
+/* With smtpd_delay_reject=no those lists had their say, which was not no. What they remembered for the end counts
+ * still: this runs them again for that alone. */
+static void recall_earlier(Evaluation *evaluation)
+{
+    Decision *decision = evaluation->decision;
+
+    evaluation->decision = decision_new();
+    check_earlier(evaluation);
+    decision_free(evaluation->decision);
+    evaluation->decision = decision;
+}
+
+static Verdict check_recipient_lists(Evaluation *evaluation)
+{
+    const Access *access = evaluation->access;
+    const char *recipient = evaluation->facts->recipient;
+    const List *first = access->relay_first ? access->relay : access->recipient;
+    const List *second = access->relay_first ? access->recipient : access->relay;
+    Verdict verdict = run_group(evaluation, first, &about_recipient, recipient);
+
+    return verdict == VERDICT_REJECT ? verdict : run(evaluation, second, &about_recipient, recipient);
+}
+
+/* When all lists have permitted what one of them was not sure about. */
+static Verdict settle_deferral(Evaluation *evaluation)
+{
+    if (!evaluation->defer_if_permit || evaluation->decision->discard)
+        return VERDICT_NEXT;
+    evaluation->warn_if_reject = 0;
+    return refuse_with(evaluation, evaluation->defer_if_permit);
+}
+
+/* Mail for a transport that nobody runs yet would wait in the queue until it is returned: better that the client keeps
+ * it. */
+static Verdict check_deliverable(Evaluation *evaluation)
+{
+    const Route *route = evaluation->access->route;
+    g_autofree char *transport = NULL;
+    g_autofree char *nexthop = NULL;
+
+    if (evaluation->facts->behind_proxy_filter || evaluation->decision->discard ||
+        route_class(route, evaluation->recipient) != CLASS_LOCAL || route_is_mapped(route, evaluation->recipient))
+        return VERDICT_NEXT;
+    if (!route_resolve(route, evaluation->sender, evaluation->recipient, &transport, &nexthop))
+        return refuse_for_lookup(evaluation, evaluation->facts->recipient);
+    if (strcmp(transport, "local") != 0)
+        return VERDICT_NEXT;
+    return refuse(evaluation, &(Refusal){.code = 450,
+                                         .dsn = "4.3.0",
+                                         .what = evaluation->facts->recipient,
+                                         .class = about_recipient.class,
+                                         .text = "local delivery is not available"});
+}
+
+static Verdict check_recipient(Evaluation *evaluation)
+{
+    const Access *access = evaluation->access;
+    const char *recipient = evaluation->facts->recipient;
+    Verdict verdict = VERDICT_NEXT;
+
+    if (!recipient)
+        return VERDICT_NEXT;
+    if (g_ascii_strcasecmp(recipient, "postmaster") == 0)
+        return check_deliverable(evaluation);
+    if (access->delay_reject)
+        verdict = check_earlier(evaluation);
+    else
+        recall_earlier(evaluation);
+    if (verdict != VERDICT_REJECT)
+        verdict = check_recipient_lists(evaluation);
+    if (verdict != VERDICT_REJECT)
+        verdict = settle_deferral(evaluation);
+    if (verdict != VERDICT_REJECT && access->check_recipients && !evaluation->recipient_checked)
+        verdict = run_implicit(evaluation, "reject_unlisted_recipient", &about_recipient, recipient);
+    return verdict == VERDICT_REJECT ? verdict : check_deliverable(evaluation);
+}
+
+static Verdict check_etrn(Evaluation *evaluation)
+{
+    Verdict verdict = VERDICT_NEXT;
+
+    if (evaluation->access->delay_reject) {
+        verdict = check_client(evaluation);
+        if (verdict != VERDICT_REJECT)
+            verdict = check_helo(evaluation);
+    }
+    if (verdict != VERDICT_REJECT)
+        verdict = run_group(evaluation, evaluation->access->etrn, &about_etrn, evaluation->facts->etrn_domain);
+    return verdict == VERDICT_REJECT ? verdict : settle_deferral(evaluation);
+}
+
+static Verdict check_content(Evaluation *evaluation, const List *list, const Subject *subject, const char *what)
+{
+    Verdict verdict = run_group(evaluation, list, subject, what);
+
+    return verdict == VERDICT_REJECT ? verdict : settle_deferral(evaluation);
+}
+
+static void check_stage(Evaluation *evaluation, AccessStage stage)
+{
+    const Access *access = evaluation->access;
+
+    switch (stage) {
+    case ACCESS_CONNECT:
+        if (!access->delay_reject)
+            check_client(evaluation);
+        break;
+    case ACCESS_HELO:
+        if (!access->delay_reject)
+            check_helo(evaluation);
+        break;
+    case ACCESS_MAIL:
+        if (!access->delay_reject)
+            check_sender(evaluation);
+        break;
+    case ACCESS_RCPT:
+    case ACCESS_VRFY:
+        check_recipient(evaluation);
+        break;
+    case ACCESS_ETRN:
+        check_etrn(evaluation);
+        break;
+    case ACCESS_DATA:
+        check_content(evaluation, access->data, &about_data, "DATA");
+        break;
+    case ACCESS_END_OF_DATA:
+        check_content(evaluation, access->end_of_data, &about_end_of_data, "END-OF-MESSAGE");
+        break;
+    }
+}
+
+/* Where an address leads; "" for the null sender, NULL for none. */
+static char *follow(const Access *access, const char *address)
+{
+    return address ? route_destination(access->route, address) : NULL;
+}
+
+Decision *access_check(const Access *access, AccessStage stage, const AccessFacts *facts)
+{
+    Decision *decision = decision_new();
+    Evaluation evaluation = {.access = access, .facts = facts, .decision = decision};
+
+    if (facts->discarded)
+        return decision;
+    evaluation.sender = follow(access, facts->sender);
+    evaluation.recipient = follow(access, facts->recipient);
+    evaluation.client = g_strdup_printf("%s[%s]", facts->client_name, facts->client_addr);
+    check_stage(&evaluation, stage);
+    g_free(evaluation.sender);
+    g_free(evaluation.recipient);
+    g_free(evaluation.client);
+    g_free(evaluation.defer_if_permit);
+    g_free(evaluation.defer_if_reject);
+    return decision;
+}

@@ -1,0 +1,50 @@
+/* dsn.c - enhanced status codes (RFC 3463) in access tables. */
+#include "access/private.h"
+#include "base/log.h"
+
+#include <string.h>
+
+size_t dsn_length(const char *text)
+{
+    size_t len = 2;
+
+    if (!strchr("245", text[0]) || !text[0] || text[1] != '.')
+        return 0;
+    for (int part = 0; part < 2; part++) {
+        size_t digits = strspn(text + len, "0123456789");
+        if (digits == 0 || digits > 3)
+            return 0;
+        len += digits;
+        if (part == 0 && text[len++] != '.')
+            return 0;
+    }
+    return text[len] == '\0' || g_ascii_isspace(text[len]) ? len : 0;
+}
+
+/* Codes x.1.N: what N becomes for a sender and for a recipient. A recipient's "bad sender" cannot be, nor the reverse.
+ */
+static const char *const sender_codes[] = {"1.0", "1.7", "1.8", "1.7", "1.7", "1.0", "1.7", "1.7", "1.8"};
+static const char *const recipient_codes[] = {"1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.3", "1.2"};
+
+static const char *detail_for_class(unsigned number, const char *class)
+{
+    if (strcmp(class, "Sender address") == 0)
+        return sender_codes[number];
+    if (strcmp(class, "Recipient address") == 0)
+        return recipient_codes[number];
+    return "0.0";
+}
+
+char *dsn_for_class(Evaluation *evaluation, const char *dsn, const char *class)
+{
+    bool is_address_status = strncmp(dsn + 1, ".1.", 3) == 0 && g_ascii_isdigit(dsn[4]) && !dsn[5] &&
+                             (unsigned)(dsn[4] - '0') < G_N_ELEMENTS(sender_codes);
+
+    if (!is_address_status)
+        return g_strdup(dsn);
+    g_autofree char *mapped = g_strdup_printf("%c.%s", dsn[0], detail_for_class((unsigned)(dsn[4] - '0'), class));
+    if (strcmp(mapped, dsn) != 0)
+        log_info("mapping DSN status %s into %s status %s", dsn, class,
+                 mapped); /* without a queue id, so not in the decision */
+    return g_steal_pointer(&mapped);
+}

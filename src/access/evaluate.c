@@ -1,0 +1,195 @@
+/* evaluate.c - going through a list, and what refusing does: warn_if_reject, defer_if_permit and defer_if_reject. */
+#include "access/private.h"
+
+#include <string.h>
+
+#define DEPTH_MAX 100 /* of lists within lists */
+#define REPLY_MAX 510 /* octets of a reply's text, without CRLF */
+#define CODE_MIN 400
+#define CODE_MAX 599
+#define CODE_FALLBACK 450
+
+void note(Evaluation *evaluation, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    g_ptr_array_add(evaluation->decision->log, g_strdup_vprintf(format, args));
+    va_end(args);
+}
+
+void note_event(Evaluation *evaluation, const char *what, const char *text)
+{
+    g_ptr_array_add(evaluation->decision->log,
+                    access_log_line(what, evaluation->facts, evaluation->facts->protocol, text));
+}
+
+/* ---- Refusing ---- */
+
+/* No control character of a table or a client reaches the wire, and no reply is too long for one line. A UTF-8 sequence
+ * is not cut. */
+static char *finish_reply(const char *reply)
+{
+    size_t len = strlen(reply);
+    const char *end;
+
+    if (len > REPLY_MAX) {
+        for (len = REPLY_MAX; len > 0 && ((unsigned char)reply[len] & 0xc0) == 0x80; len--)
+            ;
+    }
+    end = reply + len;
+    char *text = g_strndup(reply, (size_t)(end - reply));
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = ' ';
+    return text;
+}
+
+/* "CODE DSN <what>: class rejected: text" */
+static char *compose(Evaluation *evaluation, const Refusal *refusal)
+{
+    g_autoptr(GString) reply = g_string_new(NULL);
+    gint64 code = refusal->code;
+
+    if (code < CODE_MIN || code > CODE_MAX) {
+        note(evaluation, "warning: SMTP reply code configuration error: %d", (int)code);
+        code = CODE_FALLBACK;
+    }
+    g_string_printf(reply, "%d %d%s ", (int)code, (int)code / 100, refusal->dsn + 1);
+    if (refusal->what)
+        g_string_append_printf(reply, "<%s>: ", refusal->what);
+    if (refusal->class)
+        g_string_append_printf(reply, "%s rejected: ", refusal->class);
+    g_string_append(reply, refusal->text);
+    return finish_reply(reply->str);
+}
+
+/* reply is finished */
+static Verdict refuse_finished(Evaluation *evaluation, const char *reply)
+{
+    if (evaluation->warn_if_reject) {
+        note_event(evaluation, "reject_warning", reply);
+        return VERDICT_NEXT;
+    }
+    if (evaluation->defer_if_reject && reply[0] == '5')
+        reply = evaluation->defer_if_reject;
+    evaluation->decision->kind = DECISION_REJECT;
+    g_free(evaluation->decision->reply);
+    evaluation->decision->reply = g_strdup(reply);
+    return VERDICT_REJECT;
+}
+
+Verdict refuse(Evaluation *evaluation, const Refusal *refusal)
+{
+    g_autofree char *reply = compose(evaluation, refusal);
+
+    return refuse_finished(evaluation, reply);
+}
+
+Verdict refuse_with(Evaluation *evaluation, const char *reply)
+{
+    g_autofree char *finished = finish_reply(reply);
+
+    return refuse_finished(evaluation, finished);
+}
+
+Verdict refuse_for_trouble(Evaluation *evaluation, const char *reply)
+{
+    evaluation->decision->kind = DECISION_REJECT;
+    g_free(evaluation->decision->reply);
+    evaluation->decision->reply = finish_reply(reply);
+    return VERDICT_REJECT;
+}
+
+Verdict refuse_for_configuration(Evaluation *evaluation)
+{
+    return refuse_for_trouble(evaluation, "451 4.3.5 Server configuration error");
+}
+
+Verdict refuse_for_lookup(Evaluation *evaluation, const char *what)
+{
+    g_autofree char *reply = g_strdup_printf("451 4.3.0 <%s>: Temporary lookup failure", what);
+
+    return refuse_for_trouble(evaluation, reply);
+}
+
+/* The first one counts: it is the problem that came first. */
+static void remember(Evaluation *evaluation, char **reply, const Refusal *refusal)
+{
+    if (!evaluation->warn_if_reject && !*reply)
+        *reply = compose(evaluation, refusal);
+}
+
+void defer_if_permit(Evaluation *evaluation, const Refusal *refusal)
+{
+    remember(evaluation, &evaluation->defer_if_permit, refusal);
+}
+
+void defer_if_reject(Evaluation *evaluation, const Refusal *refusal)
+{
+    remember(evaluation, &evaluation->defer_if_reject, refusal);
+}
+
+/* ---- Going through a list ---- */
+
+static Verdict evaluate_bare_table(Evaluation *evaluation, const Step *step)
+{
+    const Subject *subject = &evaluation->subject;
+
+    if (subject->default_check)
+        return restriction_find(subject->default_check)->function(evaluation, step);
+    note(evaluation,
+         "warning: specify one of (check_client_access, check_reverse_client_hostname_access, check_helo_access, "
+         "check_sender_access, check_recipient_access, check_etrn_access) before %s restriction \"%s\"",
+         subject->class, step->word);
+    return refuse_for_configuration(evaluation);
+}
+
+static Verdict evaluate_step(Evaluation *evaluation, const Step *step)
+{
+    if (step->problem) {
+        note(evaluation, "warning: %s", step->problem);
+        return refuse_for_configuration(evaluation);
+    }
+    if (step->class)
+        return evaluate_list(evaluation, step->class);
+    if (!step->restriction)
+        return evaluate_bare_table(evaluation, step);
+    return step->restriction->function(evaluation, step);
+}
+
+static Verdict evaluate_steps(Evaluation *evaluation, const List *list)
+{
+    for (guint i = 0; i < list->steps->len && !evaluation->decision->discard; i++) {
+        const Step *step = &g_array_index(list->steps, Step, i);
+        bool is_last = i + 1 == list->steps->len;
+
+        if (g_ascii_strcasecmp(step->word, "warn_if_reject") == 0) {
+            if (!evaluation->warn_if_reject)
+                evaluation->warn_if_reject = evaluation->depth;
+            continue;
+        }
+        if (step->restriction && step->restriction->argument == ARGUMENT_FINAL && !is_last &&
+            !evaluation->warn_if_reject)
+            note(evaluation, "warning: restriction `%s' after `%s' is ignored", (step + 1)->word,
+                 step->restriction->name);
+        Verdict verdict = evaluate_step(evaluation, step);
+        if (evaluation->warn_if_reject >= evaluation->depth)
+            evaluation->warn_if_reject = 0;
+        if (verdict != VERDICT_NEXT)
+            return verdict;
+    }
+    return VERDICT_NEXT;
+}
+
+Verdict evaluate_list(Evaluation *evaluation, const List *list)
+{
+    if (evaluation->depth >= DEPTH_MAX) {
+        note(evaluation, "warning: SMTPD access map, restriction class or policy nesting level exceeds %d", DEPTH_MAX);
+        return refuse_for_configuration(evaluation);
+    }
+    evaluation->depth++;
+    Verdict verdict = evaluate_steps(evaluation, list);
+    evaluation->depth--;
+    return verdict;
+}

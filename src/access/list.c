@@ -1,0 +1,126 @@
+/* list.c - restriction lists, compiled when the service starts, and those that access tables hold, when they are found.
+ */
+#include "access/private.h"
+#include "base/fail.h"
+
+#include <string.h>
+
+static void clear_step(void *data)
+{
+    Step *step = data;
+
+    g_free(step->word);
+    g_free(step->problem);
+    table_free(step->table);
+}
+
+void list_free(List *list)
+{
+    if (!list)
+        return;
+    g_array_unref(list->steps);
+    g_free(list);
+}
+
+typedef struct {
+    const Access *access;
+    const GPtrArray *words;
+    guint next;
+    bool in_table;
+    List *list;
+} Compiler;
+
+static bool add_step(Compiler *compiler, Step step)
+{
+    g_array_append_val(compiler->list->steps, step);
+    return true;
+}
+
+static bool add_problem(Compiler *compiler, const char *word, char *problem)
+{
+    return add_step(compiler, (Step){.word = g_strdup(word), .problem = problem});
+}
+
+static bool add_table(Compiler *compiler, const Restriction *restriction, const char *spec, GError **error)
+{
+    Step step = {.word = g_strdup(restriction->name), .restriction = restriction, .table = table_open(spec, error)};
+
+    if (step.table)
+        return add_step(compiler, step);
+    g_prefix_error(error, "restriction %s: ", restriction->name);
+    g_free(step.word);
+    return false;
+}
+
+/* A table alone: what is looked up there depends on the list in which it is evaluated. */
+static bool add_bare_table(Compiler *compiler, const char *spec, GError **error)
+{
+    Step step = {.table = table_open(spec, error)};
+
+    step.word = g_strdup(spec);
+    if (step.table)
+        return add_step(compiler, step);
+    g_free(step.word);
+    return false;
+}
+
+static bool add_restriction(Compiler *compiler, const Restriction *restriction, const char *word, GError **error)
+{
+    if (restriction->argument != ARGUMENT_TABLE)
+        return add_step(compiler, (Step){.word = g_strdup(word), .restriction = restriction});
+    const char *argument =
+        compiler->next < compiler->words->len ? g_ptr_array_index(compiler->words, compiler->next++) : word;
+    if (strchr(argument, ':'))
+        return add_table(compiler, restriction, argument, error);
+    return add_problem(
+        compiler, word,
+        g_strdup_printf("restriction %s: bad argument \"%s\": need maptype:mapname", restriction->name, argument));
+}
+
+static bool add_class(Compiler *compiler, const char *word)
+{
+    const List *list = g_hash_table_lookup(compiler->access->classes, word);
+
+    if (!list)
+        return add_problem(compiler, word, g_strdup_printf("restriction class `%s' needs a definition", word));
+    return add_step(compiler, (Step){.word = g_strdup(word), .class = list});
+}
+
+static bool add_word(Compiler *compiler, const char *word, GError **error)
+{
+    const Restriction *restriction = restriction_find(word);
+
+    if (strchr(word, ':'))
+        return add_bare_table(compiler, word, error);
+    if (restriction)
+        return add_restriction(compiler, restriction, word, error);
+    if (g_hash_table_contains(compiler->access->classes, word))
+        return add_class(compiler, word);
+    if (restriction_is_unsupported(word) && compiler->in_table)
+        return add_problem(compiler, word, g_strdup_printf("restriction \"%s\" is not supported", word));
+    if (restriction_is_unsupported(word))
+        return fail(error, "restriction \"%s\" is not supported", word);
+    return add_problem(compiler, word, g_strdup_printf("unknown smtpd restriction: \"%s\"", word));
+}
+
+List *list_new(void)
+{
+    List *list = g_new0(List, 1);
+
+    list->steps = g_array_new(FALSE, FALSE, sizeof(Step));
+    g_array_set_clear_func(list->steps, clear_step);
+    return list;
+}
+
+bool list_compile(List *list, const Access *access, const char *text, bool in_table, GError **error)
+{
+    g_autoptr(GPtrArray) words = config_split(text);
+    Compiler compiler = {.access = access, .words = words, .in_table = in_table, .list = list};
+
+    while (compiler.next < words->len) {
+        const char *word = g_ptr_array_index(words, compiler.next++);
+        if (!add_word(&compiler, word, error))
+            return false;
+    }
+    return true;
+}

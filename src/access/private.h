@@ -1,0 +1,135 @@
+/* private.h - compiled lists, and the state of one evaluation. For the files of this folder alone.
+ *
+ * A list is an array of steps: a restriction's function and its argument. A restriction answers OK (the list ends,
+ * permitted), REJECT (everything ends; the reply is in the decision) or NEXT. */
+#pragma once
+#include "access/access.h"
+#include "table/match.h"
+#include "table/table.h"
+
+typedef enum { VERDICT_NEXT, VERDICT_OK, VERDICT_REJECT } Verdict;
+
+typedef struct Evaluation Evaluation;
+typedef struct Step Step;
+typedef struct List List;
+
+typedef Verdict RestrictionFunc(Evaluation *evaluation, const Step *step);
+typedef enum {
+    ARGUMENT_NONE,
+    ARGUMENT_TABLE,
+    ARGUMENT_FINAL, /* none, and what follows in the list is never reached */
+} ArgumentKind;
+
+typedef struct {
+    const char *name;
+    RestrictionFunc *function;
+    ArgumentKind argument;
+} Restriction;
+
+/* restrictions.c. NULL: no such restriction. is_unsupported: Postfix has it, and nothing here does what it does. */
+const Restriction *restriction_find(const char *name);
+bool restriction_is_unsupported(const char *name);
+
+struct Step {
+    char *word;                     /* as written */
+    const Restriction *restriction; /* NULL: class, problem, or a table alone */
+    Table *table;                   /* ARGUMENT_TABLE, or alone */
+    const List *class;              /* the list of a restriction class */
+    char *problem;                  /* why it cannot be evaluated: logged when it should be, and a 451 */
+};
+
+struct List {
+    GArray *steps; /* of Step */
+};
+
+/* What the whole list is about, unless a restriction says otherwise. */
+typedef struct {
+    const char *class;         /* "Recipient address" */
+    const char *default_check; /* what a table alone means: "check_recipient_access"; NULL: nothing */
+} Subject;
+
+struct Access {
+    const Route *route;
+    bool delay_reject, relay_first, allow_routing;
+    bool check_recipients, check_senders; /* implicit reject_unlisted_... */
+    MatchList *mynetworks;
+    bool parents_match; /* smtpd_access_maps is in parent_domain_matches_subdomains */
+    char *delimiters, *null_key;
+    gint64 reject_code, defer_code, map_reject_code, map_defer_code, relay_code, invalid_code, non_fqdn_code,
+        multi_bounce_code;
+    GHashTable *classes; /* name to List; an undefined one has NULL */
+    List *client, *helo, *sender, *relay, *recipient, *data, *end_of_data, *etrn;
+};
+
+/* list.c. Compiling adds steps to a list, so that classes can name each other. in_table: the text comes from an access
+ * table: what is not supported is found when evaluated. False: error (never in_table, where no tables may be). */
+List *list_new(void);
+bool list_compile(List *list, const Access *access, const char *text, bool in_table, GError **error);
+void list_free(List *list); /* NULL is fine */
+
+struct Evaluation {
+    const Access *access;
+    const AccessFacts *facts;
+    Decision *decision;
+    char *sender, *recipient; /* where the addresses lead: completed, routing followed; NULL where unknown */
+    char *client;             /* "name[addr]" */
+
+    Subject subject;  /* of the list that is evaluated */
+    const char *what; /* what it is about, as replies show it */
+
+    unsigned depth;                          /* of lists within lists */
+    unsigned warn_if_reject;                 /* depth at which it was said, 0: not */
+    char *defer_if_permit, *defer_if_reject; /* the reply to give then; NULL */
+    bool recipient_checked, sender_checked;  /* for existence */
+};
+
+/* ---- decision.c ---- */
+Decision *decision_new(void); /* PERMIT, and nothing else */
+
+/* ---- evaluate.c ---- */
+Verdict evaluate_list(Evaluation *evaluation, const List *list);
+
+/* What a refusal says. dsn: its first digit becomes the code's. */
+typedef struct {
+    gint64 code;
+    const char *dsn;
+    const char *what, *class; /* "<what>: class rejected: text"; class NULL: "<what>: text"; what NULL: "text" */
+    const char *text;
+} Refusal;
+Verdict refuse(Evaluation *evaluation, const Refusal *refusal);
+/* A refusal that warn_if_reject does not soften: something is broken here. */
+Verdict refuse_for_trouble(Evaluation *evaluation, const char *reply);
+Verdict refuse_for_configuration(Evaluation *evaluation);            /* 451 4.3.5 Server configuration error */
+Verdict refuse_for_lookup(Evaluation *evaluation, const char *what); /* 451 4.3.0 <what>: Temporary lookup failure */
+/* Existing reply texts of route/. */
+Verdict refuse_with(Evaluation *evaluation, const char *reply);
+void defer_if_permit(Evaluation *evaluation, const Refusal *refusal);
+void defer_if_reject(Evaluation *evaluation, const Refusal *refusal);
+void note(Evaluation *evaluation, const char *format, ...) G_GNUC_PRINTF(2, 3); /* a line of the decision's log */
+void note_event(Evaluation *evaluation, const char *what, const char *text);    /* in access_log_line()'s form */
+
+/* ---- lookup.c ---- */
+RestrictionFunc check_client_access, check_helo_access, check_sender_access, check_recipient_access, check_etrn_access;
+
+/* ---- action.c ---- */
+/* What was found in a table. */
+typedef struct {
+    const char *table; /* spec */
+    const char *key;
+    const char *what, *class; /* of what was looked up */
+    const char *default_check;
+    const char *value;
+} Found;
+Verdict apply_action(Evaluation *evaluation, const Found *found);
+
+/* ---- dsn.c ---- */
+/* The length of the status code that text begins with ("5.7.1"), 0 for none. */
+size_t dsn_length(const char *text);
+/* Sender, recipient and other classes have their own address status codes: corrects dsn ("5.1.8") and says so in the
+ * log. Caller frees. */
+char *dsn_for_class(Evaluation *evaluation, const char *dsn, const char *class);
+
+/* ---- hostname.c ---- */
+bool hostname_is_valid(const char *name);   /* letters, digits, '-' and '_'; not all numeric */
+bool hostname_is_literal(const char *text); /* "[1.2.3.4]", "[IPv6:::1]" */
+bool hostname_is_address(const char *text); /* numeric, without brackets */

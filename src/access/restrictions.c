@@ -1,0 +1,378 @@
+/* restrictions.c - the restrictions (postconf(5), smtpd_recipient_restrictions): one small function each, and their
+ * table. */
+#include "access/private.h"
+#include "mail/address.h"
+
+#include <string.h>
+
+/* ---- Always ---- */
+
+static Verdict permit(Evaluation *evaluation, const Step *step)
+{
+    return VERDICT_OK;
+}
+
+static Verdict pass_over(Evaluation *evaluation, const Step *step)
+{
+    return VERDICT_NEXT;
+}
+
+/* Of what the list is about: "<x>: Recipient address rejected: text". */
+static Refusal refusal_of(const Evaluation *evaluation, gint64 code, const char *dsn, const char *text)
+{
+    return (Refusal){
+        .code = code, .dsn = dsn, .what = evaluation->what, .class = evaluation->subject.class, .text = text};
+}
+
+static Verdict reject(Evaluation *evaluation, const Step *step)
+{
+    Refusal refusal = refusal_of(evaluation, evaluation->access->reject_code, "5.7.1", "Access denied");
+
+    return refuse(evaluation, &refusal);
+}
+
+static Verdict defer(Evaluation *evaluation, const Step *step)
+{
+    Refusal refusal = refusal_of(evaluation, evaluation->access->defer_code, "4.3.2", "Try again later");
+
+    return refuse(evaluation, &refusal);
+}
+
+static Verdict ask_defer_if_permit(Evaluation *evaluation, const Step *step)
+{
+    Refusal refusal = refusal_of(evaluation, 450, "4.7.0", "defer_if_permit requested");
+
+    defer_if_permit(evaluation, &refusal);
+    return VERDICT_NEXT;
+}
+
+static Verdict ask_defer_if_reject(Evaluation *evaluation, const Step *step)
+{
+    Refusal refusal = refusal_of(evaluation, 450, "4.7.0", "defer_if_reject requested");
+
+    defer_if_reject(evaluation, &refusal);
+    return VERDICT_NEXT;
+}
+
+/* ---- The client ---- */
+
+static Verdict permit_mynetworks(Evaluation *evaluation, const Step *step)
+{
+    switch (
+        match_host(evaluation->access->mynetworks, evaluation->facts->client_name, evaluation->facts->client_addr)) {
+    case MATCH_YES:
+        return VERDICT_OK;
+    case MATCH_FAILED:
+        return refuse_for_lookup(evaluation, evaluation->what);
+    default:
+        return VERDICT_NEXT;
+    }
+}
+
+static Verdict permit_inet_interfaces(Evaluation *evaluation, const Step *step)
+{
+    return route_is_own_address(evaluation->access->route, evaluation->facts->client_addr) ? VERDICT_OK : VERDICT_NEXT;
+}
+
+static Verdict permit_sasl_authenticated(Evaluation *evaluation, const Step *step)
+{
+    return evaluation->facts->sasl_username ? VERDICT_OK : VERDICT_NEXT;
+}
+
+static Verdict reject_unauth_pipelining(Evaluation *evaluation, const Step *step)
+{
+    Refusal refusal = refusal_of(evaluation, 503, "5.5.0", "Improper use of SMTP command pipelining");
+
+    return evaluation->facts->improper_pipelining ? refuse(evaluation, &refusal) : VERDICT_NEXT;
+}
+
+/* ---- The HELO name ---- */
+
+static char *without_last_dot(const char *name)
+{
+    size_t len = strlen(name);
+    bool has_dot = len > 1 && name[len - 1] == '.' && name[len - 2] != '.';
+
+    return g_strndup(name, has_dot ? len - 1 : len);
+}
+
+static Verdict refuse_helo(Evaluation *evaluation, gint64 code, const char *text)
+{
+    return refuse(
+        evaluation,
+        &(Refusal){
+            .code = code, .dsn = "5.5.2", .what = evaluation->facts->helo, .class = "Helo command", .text = text});
+}
+
+static Verdict reject_invalid_literal(Evaluation *evaluation)
+{
+    if (hostname_is_literal(evaluation->facts->helo))
+        return VERDICT_NEXT;
+    return refuse_helo(evaluation, evaluation->access->invalid_code, "invalid ip address");
+}
+
+static Verdict reject_invalid_helo_hostname(Evaluation *evaluation, const Step *step)
+{
+    const char *helo = evaluation->facts->helo;
+
+    if (!helo)
+        return VERDICT_NEXT;
+    if (*helo == '[')
+        return reject_invalid_literal(evaluation);
+    g_autofree char *name = without_last_dot(helo);
+    if (hostname_is_valid(name) || hostname_is_address(name))
+        return VERDICT_NEXT;
+    return refuse_helo(evaluation, evaluation->access->invalid_code, "Invalid name");
+}
+
+static Verdict reject_non_fqdn_helo_hostname(Evaluation *evaluation, const Step *step)
+{
+    const char *helo = evaluation->facts->helo;
+
+    if (!helo)
+        return VERDICT_NEXT;
+    if (*helo == '[')
+        return reject_invalid_literal(evaluation);
+    g_autofree char *name = without_last_dot(helo);
+    if (hostname_is_valid(name) && strchr(name, '.'))
+        return VERDICT_NEXT;
+    return refuse_helo(evaluation, evaluation->access->non_fqdn_code, "need fully-qualified hostname");
+}
+
+/* ---- Sender and recipient ---- */
+
+static Verdict reject_non_fqdn_address(Evaluation *evaluation, const char *address, const char *class)
+{
+    const char *domain = address_domain(address);
+    g_autofree char *name = without_last_dot(domain ? domain : "");
+
+    if (*name == '[' || (strchr(name, '.') && address_domain_is_valid(name, true) && !hostname_is_address(name)))
+        return VERDICT_NEXT;
+    return refuse(evaluation, &(Refusal){.code = evaluation->access->non_fqdn_code,
+                                         .dsn = "5.5.2",
+                                         .what = address,
+                                         .class = class,
+                                         .text = "need fully-qualified address"});
+}
+
+static Verdict reject_non_fqdn_sender(Evaluation *evaluation, const Step *step)
+{
+    const char *sender = evaluation->facts->sender;
+
+    return sender && *sender ? reject_non_fqdn_address(evaluation, sender, "Sender address") : VERDICT_NEXT;
+}
+
+static Verdict reject_non_fqdn_recipient(Evaluation *evaluation, const Step *step)
+{
+    const char *recipient = evaluation->facts->recipient;
+
+    return recipient && *recipient ? reject_non_fqdn_address(evaluation, recipient, "Recipient address") : VERDICT_NEXT;
+}
+
+static Verdict from_existence(Evaluation *evaluation, Existence existence, const char *address, const char *reply)
+{
+    if (existence == EXISTS_FAILED)
+        return refuse_for_lookup(evaluation, address);
+    return existence == EXISTS_NO ? refuse_with(evaluation, reply) : VERDICT_NEXT;
+}
+
+static Verdict reject_unlisted_recipient(Evaluation *evaluation, const Step *step)
+{
+    const char *recipient = evaluation->facts->recipient;
+    g_autofree char *reply = NULL;
+
+    if (!recipient || !*recipient)
+        return VERDICT_NEXT;
+    evaluation->recipient_checked = true;
+    Existence existence = route_recipient_exists(evaluation->access->route, evaluation->recipient, recipient, &reply);
+    return from_existence(evaluation, existence, recipient, reply);
+}
+
+static Verdict reject_unlisted_sender(Evaluation *evaluation, const Step *step)
+{
+    const char *sender = evaluation->facts->sender;
+    g_autofree char *reply = NULL;
+
+    if (!sender || !*sender)
+        return VERDICT_NEXT;
+    evaluation->sender_checked = true;
+    Existence existence = route_sender_exists(evaluation->access->route, evaluation->sender, sender, &reply);
+    return from_existence(evaluation, existence, sender, reply);
+}
+
+static Verdict reject_multi_recipient_bounce(Evaluation *evaluation, const Step *step)
+{
+    const AccessFacts *facts = evaluation->facts;
+    unsigned allowed = strcmp(facts->state, "RCPT") == 0 ? 0 : 1;
+    Refusal refusal = refusal_of(evaluation, evaluation->access->multi_bounce_code, "5.5.3", "Multi-recipient bounce");
+
+    if (!facts->sender || *facts->sender || facts->recipient_count <= allowed)
+        return VERDICT_NEXT;
+    return refuse(evaluation, &refusal);
+}
+
+/* ---- Relaying ---- */
+
+typedef enum { DESTINATION_OURS, DESTINATION_ELSEWHERE, DESTINATION_UNCERTAIN } Destination;
+
+static Destination find_destination(const Evaluation *evaluation)
+{
+    const Route *route = evaluation->access->route;
+
+    switch (route_class(route, evaluation->recipient)) {
+    case CLASS_FAILED:
+        return DESTINATION_UNCERTAIN;
+    case CLASS_DEFAULT:
+        return DESTINATION_ELSEWHERE;
+    case CLASS_LOCAL:
+        return DESTINATION_OURS;
+    default:
+        return !evaluation->access->allow_routing && route_has_sender_routing(route, evaluation->recipient)
+                   ? DESTINATION_ELSEWHERE
+                   : DESTINATION_OURS;
+    }
+}
+
+static Verdict permit_auth_destination(Evaluation *evaluation, const Step *step)
+{
+    if (!evaluation->facts->recipient)
+        return VERDICT_NEXT;
+    switch (find_destination(evaluation)) {
+    case DESTINATION_OURS:
+        return VERDICT_OK;
+    case DESTINATION_UNCERTAIN:
+        return refuse_for_lookup(evaluation, evaluation->facts->recipient);
+    default:
+        return VERDICT_NEXT;
+    }
+}
+
+static Verdict refuse_relaying(Evaluation *evaluation, gint64 code, const char *dsn)
+{
+    if (!evaluation->facts->recipient)
+        return VERDICT_NEXT;
+    switch (find_destination(evaluation)) {
+    case DESTINATION_OURS:
+        return VERDICT_NEXT;
+    case DESTINATION_UNCERTAIN:
+        return refuse_for_lookup(evaluation, evaluation->facts->recipient);
+    default:
+        return refuse(
+            evaluation,
+            &(Refusal){.code = code, .dsn = dsn, .what = evaluation->facts->recipient, .text = "Relay access denied"});
+    }
+}
+
+static Verdict reject_unauth_destination(Evaluation *evaluation, const Step *step)
+{
+    return refuse_relaying(evaluation, evaluation->access->relay_code, "5.7.1");
+}
+
+static Verdict defer_unauth_destination(Evaluation *evaluation, const Step *step)
+{
+    return refuse_relaying(evaluation, evaluation->access->relay_code - 100, "4.7.1");
+}
+
+/* ---- The table ---- */
+
+static const Restriction restrictions[] = {
+    {"permit", permit, ARGUMENT_FINAL},
+    {"reject", reject, ARGUMENT_FINAL},
+    {"defer", defer, ARGUMENT_FINAL},
+    {"warn_if_reject", pass_over, ARGUMENT_NONE}, /* evaluate.c acts on it */
+    {"defer_if_permit", ask_defer_if_permit, ARGUMENT_NONE},
+    {"defer_if_reject", ask_defer_if_reject, ARGUMENT_NONE},
+
+    {"permit_mynetworks", permit_mynetworks, ARGUMENT_NONE},
+    {"permit_inet_interfaces", permit_inet_interfaces, ARGUMENT_NONE},
+    {"permit_sasl_authenticated", permit_sasl_authenticated, ARGUMENT_NONE},
+    {"permit_auth_destination", permit_auth_destination, ARGUMENT_NONE},
+    {"reject_unauth_destination", reject_unauth_destination, ARGUMENT_NONE},
+    {"defer_unauth_destination", defer_unauth_destination, ARGUMENT_NONE},
+    {"reject_unauth_pipelining", reject_unauth_pipelining, ARGUMENT_NONE},
+
+    {"reject_invalid_helo_hostname", reject_invalid_helo_hostname, ARGUMENT_NONE},
+    {"reject_invalid_hostname", reject_invalid_helo_hostname, ARGUMENT_NONE},
+    {"reject_non_fqdn_helo_hostname", reject_non_fqdn_helo_hostname, ARGUMENT_NONE},
+    {"reject_non_fqdn_hostname", reject_non_fqdn_helo_hostname, ARGUMENT_NONE},
+    {"reject_non_fqdn_sender", reject_non_fqdn_sender, ARGUMENT_NONE},
+    {"reject_non_fqdn_recipient", reject_non_fqdn_recipient, ARGUMENT_NONE},
+    {"reject_unlisted_recipient", reject_unlisted_recipient, ARGUMENT_NONE},
+    {"check_recipient_maps", reject_unlisted_recipient, ARGUMENT_NONE},
+    {"reject_unlisted_sender", reject_unlisted_sender, ARGUMENT_NONE},
+    {"reject_multi_recipient_bounce", reject_multi_recipient_bounce, ARGUMENT_NONE},
+
+    {"check_client_access", check_client_access, ARGUMENT_TABLE},
+    {"check_helo_access", check_helo_access, ARGUMENT_TABLE},
+    {"check_sender_access", check_sender_access, ARGUMENT_TABLE},
+    {"check_recipient_access", check_recipient_access, ARGUMENT_TABLE},
+    {"check_etrn_access", check_etrn_access, ARGUMENT_TABLE},
+};
+
+/* Postfix has these. Who relies on them must not be served without. */
+static const char *const unsupported[] = {
+    "reject_unknown_client_hostname",
+    "reject_unknown_client",
+    "reject_unknown_reverse_client_hostname",
+    "reject_unknown_forward_client_hostname",
+    "reject_unknown_helo_hostname",
+    "reject_unknown_hostname",
+    "reject_unknown_sender_domain",
+    "reject_unknown_recipient_domain",
+    "reject_unknown_address",
+    "reject_unverified_sender",
+    "reject_unverified_recipient",
+    "reject_plaintext_session",
+    "reject_sender_login_mismatch",
+    "reject_known_sender_login_mismatch",
+    "reject_authenticated_sender_login_mismatch",
+    "reject_unauthenticated_sender_login_mismatch",
+    "reject_rbl_client",
+    "reject_rbl",
+    "reject_rhsbl_client",
+    "reject_rhsbl_reverse_client",
+    "reject_rhsbl_helo",
+    "reject_rhsbl_sender",
+    "reject_rhsbl_recipient",
+    "permit_dnswl_client",
+    "permit_rhswl_client",
+    "permit_mx_backup",
+    "permit_tls_clientcerts",
+    "permit_tls_all_clientcerts",
+    "check_policy_service",
+    "check_ccert_access",
+    "check_sasl_access",
+    "check_reverse_client_hostname_access",
+    "check_client_a_access",
+    "check_client_mx_access",
+    "check_client_ns_access",
+    "check_reverse_client_hostname_a_access",
+    "check_reverse_client_hostname_mx_access",
+    "check_reverse_client_hostname_ns_access",
+    "check_helo_a_access",
+    "check_helo_mx_access",
+    "check_helo_ns_access",
+    "check_sender_a_access",
+    "check_sender_mx_access",
+    "check_sender_ns_access",
+    "check_recipient_a_access",
+    "check_recipient_mx_access",
+    "check_recipient_ns_access",
+    "sleep",
+};
+
+const Restriction *restriction_find(const char *name)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(restrictions); i++)
+        if (g_ascii_strcasecmp(restrictions[i].name, name) == 0)
+            return &restrictions[i];
+    return NULL;
+}
+
+bool restriction_is_unsupported(const char *name)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(unsupported); i++)
+        if (g_ascii_strcasecmp(unsupported[i], name) == 0)
+            return true;
+    return false;
+}
