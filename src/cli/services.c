@@ -6,6 +6,7 @@
 #include "delivery/delivery.h"
 #include "filter/filter.h"
 #include "qmgr/qmgr.h"
+#include "smtpd/smtpd.h"
 
 #include <string.h>
 
@@ -17,6 +18,7 @@ typedef struct {
 } ServiceMain;
 
 static const ServiceMain mains[] = {
+    {"smtpd", .with_file = smtpd_main},
     {"filter", .with_file = filter_main},
     {"qmgr", .with_view = qmgr_main},
     {"virtual", .with_view = delivery_main},

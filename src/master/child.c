@@ -49,13 +49,14 @@ static GPtrArray *make_argv(const ChildContext *context, const PlanService *serv
                             guint32 generation, int row)
 {
     const Service *line = service->line;
+    g_autoptr(GPtrArray) overrides = plan_overrides(context->plan, line);
     const ServiceProcess process = {
         .config_dir = context->plan->config_dir,
         .command = (char *)(service->program->runs ? service->program->runs : service->program->command),
         .name = line->name,
         .type = (char *)type_name(line->type),
         .identity = line->identity,
-        .overrides = line->overrides,
+        .overrides = overrides,
         .arguments = line->arguments,
         .maxproc = line->maxproc,
         .wakeup = line->wakeup,

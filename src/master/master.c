@@ -442,6 +442,8 @@ static bool prepare(Master *master, GError **error)
         return fail_errno(error, "chdir %s", queue);
     if (!take_locks(master, error) || !open_signals(master, error))
         return false;
+    if (master->plan->owner_override)
+        log_info("owner: %s, as that user has %s", master->plan->owner_override, queue);
     warn_of_postfix_mail(queue);
     raise_limits();
     master->page = page_create(&master->page_fd);
