@@ -438,9 +438,9 @@ int map_command(int argc, char **argv, const char *config_dir)
     MapOptions options = {.config_dir = config_dir};
     bool found = false;
 
+    log_set_tag(NULL, argv[0]);
     if (!parse_options(argc, argv, &options)) {
-        const char *slash = strrchr(argv[0], '/');
-        log_fatal(USAGE, slash ? slash + 1 : argv[0]);
+        log_fatal(USAGE, argv[0]);
         return 1;
     }
     if ((options.query != NULL) + (options.delete != NULL) + options.list > 1) {
