@@ -3,6 +3,7 @@
 #include "cli/config_command.h"
 #include "cli/control.h"
 #include "cli/map_command.h"
+#include "cli/queue_command.h"
 #include "cli/services.h"
 
 #include <stdio.h>
@@ -30,6 +31,8 @@ static const struct {
 } tools[] = {
     {"config", "postconf", NULL, config_command},
     {"map", "postmap", NULL, map_command},
+    {"queue", "postqueue", NULL, queue_command},
+    {"mailq", "mailq", "-p", queue_command},
 };
 
 static int run_tool(size_t index, int argc, char **argv, const char *config_dir)

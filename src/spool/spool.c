@@ -111,6 +111,19 @@ Spool *spool_open(const SpoolOptions *options, GError **error)
     return spool;
 }
 
+Spool *spool_open_to_read(const char *directory, GError **error)
+{
+    int root = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (root < 0) {
+        fail_errno(error, "open directory %s", directory);
+        return NULL;
+    }
+    Spool *spool = g_new0(Spool, 1);
+    spool->root = root;
+    return spool;
+}
+
 void spool_free(Spool *spool)
 {
     if (!spool)

@@ -27,6 +27,8 @@ bool spool_make_directories(const char *directory, uid_t owner, gid_t group, GEr
 
 /* Opens the store, for any number of threads; the same as above for directories that are missing. Before threads. */
 Spool *spool_open(const SpoolOptions *options, GError **error);
+/* For who only looks: makes nothing. */
+Spool *spool_open_to_read(const char *directory, GError **error);
 void spool_free(Spool *spool); /* after all its writers and messages; NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Spool, spool_free)
 bool spool_free_space(const Spool *spool, guint64 *ret_octets, GError **error); /* for the 452 check */
