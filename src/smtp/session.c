@@ -74,10 +74,17 @@ bool session_timed_out(const Session *session)
 
 /* --- waiting --- */
 
-/* Ends the session without QUIT. */
+static CommandCount *count_of(Session *session)
+{
+    return &session->counts[session->command - session->class->commands];
+}
+
+/* Ends the session without QUIT. A command under way counts as failed. */
 static void break_off(Session *session, const char *reason)
 {
     session->class->broken(session, reason);
+    if (session->phase == PHASE_RUN || session->phase == PHASE_CONTENT || session->phase == PHASE_END)
+        count_of(session)->all++;
     session->phase = PHASE_CLOSING;
     session->deadline = 0;
 }
@@ -99,7 +106,7 @@ static bool flush(Session *session, Step *step)
         session->deadline = now + (session->phase == PHASE_CLOSING ? CLOSING_TIME_MS : session->limits->timeout_ms);
     if (status == STREAM_LOST || now >= session->deadline) {
         if (session->phase != PHASE_CLOSING)
-            session->class->broken(session, status == STREAM_LOST ? "lost connection" : "timeout");
+            break_off(session, status == STREAM_LOST ? "lost connection" : "timeout");
         *step = step_end();
         return false;
     }
@@ -145,12 +152,14 @@ static bool read_more(Session *session, size_t limit, Step *step)
             session->deadline = 0;
         return true;
     case STREAM_WAIT:
+        if (session->gate) /* the time that we took to pass things on is not the client's */
+            session->deadline = now + session->limits->timeout_ms;
         if (now < session->deadline) {
             *step = step_park(EPOLLIN, session->deadline);
             return false;
         }
-        session_replyf(session, "421 4.4.2 %s Error: timeout exceeded", session->limits->hostname);
         break_off(session, "timeout");
+        session_replyf(session, "421 4.4.2 %s Error: timeout exceeded", session->limits->hostname);
         break;
     case STREAM_END:
     case STREAM_LOST:
@@ -174,9 +183,11 @@ static const Command *find_command(const Session *session, const char *line)
     return command;
 }
 
-static CommandCount *count_of(Session *session)
+/* Clients that make many errors get every reply late. An error delays those that follow it, not its own. */
+static void delay_reply(Session *session)
 {
-    return &session->counts[session->command - session->class->commands];
+    if (session->errors >= session->limits->soft_error_limit && session->limits->error_sleep_ms > 0)
+        session->reply_at = clock_ms() + session->limits->error_sleep_ms;
 }
 
 static void command_finished(Session *session)
@@ -184,15 +195,14 @@ static void command_finished(Session *session)
     CommandCount *count = count_of(session);
     bool good = session->reply_code < 400;
 
+    delay_reply(session);
     count->all++;
-    if (good && !(session->command->flags & COMMAND_RESTARTS))
+    if (good && session->command->verb && !(session->command->flags & COMMAND_RESTARTS))
         count->good++;
     if (!good && !session->forgive)
         session->errors++;
     if ((session->command->flags & COMMAND_JUNK) && session->junk++ > session->limits->junk_limit)
         session->errors++;
-    if (session->errors >= session->limits->soft_error_limit && session->limits->error_sleep_ms > 0)
-        session->reply_at = clock_ms() + session->limits->error_sleep_ms;
     session->forgive = false;
     session->deadline = 0;
     if (session->phase == PHASE_RUN || session->phase == PHASE_END)
@@ -239,6 +249,23 @@ static void drop_overlong(Session *session, const char *data, size_t len)
     }
 }
 
+static void refuse_overlong(Session *session)
+{
+    session->skipping_line = false;
+    session->phase = PHASE_RUN;
+    session->command = find_command(session, "");
+    session_replyf(session, "500 5.5.2 %s Error: command too long", session->limits->hostname);
+    command_finished(session);
+}
+
+/* No command, and not counted as one. */
+static void refuse_bare_newline(Session *session)
+{
+    session->class->bare_newline(session);
+    session_hang_up(session);
+    session->deadline = 0;
+}
+
 /* Takes a line out of the buffer. True: session->line is a command, or the over-long one was answered. */
 static bool take_line(Session *session)
 {
@@ -267,21 +294,13 @@ static bool take_line(Session *session)
     g_string_truncate(session->line, strlen(session->line->str)); /* a NUL ends the command */
     stream_consume(&session->stream, (size_t)(end - data) + 1);
 
-    if (session->skipping_line || (bare && session->bare_newline == BARE_NEWLINE_REJECT)) {
-        bool too_long = session->skipping_line;
-        session->skipping_line = false;
-        session->phase = PHASE_RUN;
-        session->command = find_command(session, "");
-        session_replyf(session, "%s %s Error: %s", too_long ? "500 5.5.2" : "550 5.5.2", session->limits->hostname,
-                       too_long ? "command too long" : "bare <LF> received");
-        if (!too_long)
-            session_hang_up(session);
-        command_finished(session);
-        return true;
-    }
-    if (bare)
-        session->decoder.saw_bare_lf = true;
-    start_command(session);
+    session->saw_bare_lf |= bare;
+    if (session->skipping_line)
+        refuse_overlong(session);
+    else if (bare && session->bare_newline == BARE_NEWLINE_REJECT)
+        refuse_bare_newline(session);
+    else
+        start_command(session);
     return true;
 }
 
@@ -321,6 +340,8 @@ static bool run_command(Session *session, Step *step)
         return true;
     if (session->phase != PHASE_CONTENT)
         command_finished(session);
+    else if (stream_unsent(&session->stream) > 0) /* the 354 */
+        delay_reply(session);
     return false;
 }
 
@@ -328,12 +349,9 @@ static bool run_command(Session *session, Step *step)
 
 void session_begin_data(Session *session, BareNewline policy)
 {
-    bool saw_bare_lf = session->decoder.saw_bare_lf;
-
     decoder_init(&session->decoder, policy, true);
-    session->decoder.saw_bare_lf = saw_bare_lf;
     session->bdat = false;
-    session->content_octets = 0;
+    session->content_octets = session->line_octets = 0;
     session->phase = PHASE_CONTENT;
     session->deadline = 0;
 }
@@ -342,7 +360,7 @@ void session_begin_chunk(Session *session, BareNewline policy, guint64 size, boo
 {
     if (first) {
         decoder_init(&session->decoder, policy, false);
-        session->content_octets = 0;
+        session->content_octets = session->line_octets = 0;
     }
     session->bdat = true;
     session->bdat_last = last;
@@ -352,10 +370,14 @@ void session_begin_chunk(Session *session, BareNewline policy, guint64 size, boo
 }
 
 /* Octets were taken out of the content. */
-static void account_content(Session *session, size_t used)
+static void account_content(Session *session, size_t used, bool ends_line)
 {
     stream_consume(&session->stream, used);
-    session->content_octets += used;
+    session->line_octets += used;
+    if (ends_line) {
+        session->content_octets += session->line_octets;
+        session->line_octets = 0;
+    }
     if (session->bdat)
         session->chunk_left -= used;
     if (session->limits->request_deadline && session->limits->min_data_rate > 0 && session->deadline)
@@ -372,12 +394,13 @@ static bool deliver_piece(Session *session, Step *step)
     if (!settled(session, outcome, step))
         return false;
     session->piece.pending = false;
-    account_content(session, session->piece.used);
+    account_content(session, session->piece.used, session->piece.ends_line);
     return true;
 }
 
 static void end_content(Session *session)
 {
+    session->saw_bare_lf |= session->decoder.saw_bare_lf;
     session->phase = PHASE_END;
     if (!session->bdat || session->bdat_last)
         session->where = "END-OF-MESSAGE";
@@ -413,7 +436,7 @@ static bool take_content(Session *session, Step *step)
             session->piece.pending = true;
             continue;
         }
-        account_content(session, used);
+        account_content(session, used, false);
         if (event == DECODER_END)
             end_content(session);
     }
@@ -446,8 +469,10 @@ static bool advance(Session *session, Step *step)
         *step = step_park(0, session->reply_at);
         return true;
     }
-    if ((session->phase == PHASE_CLOSING || session->reply_at || stream_unsent(&session->stream) > STREAM_OUT_MAX) &&
-        !flush(session, step))
+    /* With a place at a gate what comes next may block: what was said must be out before. */
+    bool must_send = session->phase == PHASE_CLOSING || session->reply_at || session->gate ||
+                     stream_unsent(&session->stream) > STREAM_OUT_MAX;
+    if (must_send && !flush(session, step))
         return true;
     switch (session->phase) {
     case PHASE_CONNECT:

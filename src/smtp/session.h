@@ -80,13 +80,16 @@ typedef struct {
     Outcome (*content)(Session *session, const char *data, size_t len, bool ends_line);
     Outcome (*end)(Session *session);
     bool (*in_transaction)(const Session *session);
+    /* A command line that ended in LF alone where bare_newline is REJECT: logs and replies; the engine hangs up. NULL:
+     * bare_newline is never REJECT. */
+    void (*bare_newline)(Session *session);
     /* "timeout", "lost connection", "too many errors": how the session ends if not with QUIT. Before disconnect. */
     void (*broken)(Session *session, const char *reason);
     void (*disconnect)(Session *session); /* last: logs, frees session->service */
 } ServerClass;
 
 typedef struct {
-    guint16 good, all;
+    guint32 good, all;
 } CommandCount;
 
 #define SESSION_COMMANDS_MAX 24
@@ -110,8 +113,9 @@ struct Session {
     bool early_talked; /* improper pipelining was seen */
     int errors, junk;
     CommandCount counts[SESSION_COMMANDS_MAX];
-    guint64 content_octets; /* taken from the client in this DATA or BDAT, for "lost connection after DATA (N bytes)" */
+    guint64 content_octets; /* of complete lines of this DATA or BDAT, for "lost connection after DATA (N bytes)" */
     Decoder decoder;        /* its saw_ flags, at the end of data */
+    bool saw_bare_lf;       /* in any line of the session */
     bool bdat;              /* the content comes in chunks (BDAT) */
     bool bdat_last;         /* and this chunk is the last one */
     guint64 chunk_size;     /* octets of this chunk */
@@ -130,6 +134,7 @@ struct Session {
     bool waiting, waiting_for_client_too, hangup_seen;
     bool skipping_line; /* discards the rest of an over-long line */
     size_t skipped;
+    guint64 line_octets; /* of the content's open line */
     guint64 chunk_left;
     struct {
         const char *data;

@@ -5,6 +5,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -23,6 +24,8 @@ static Account account;
 static _Atomic int closing;
 static _Atomic int broken_count, ended_count;
 static char broken_reason[64], broken_where[64];
+static guint64 broken_octets;
+static sem_t may_go;
 
 static Outcome connected(Session *session)
 {
@@ -51,6 +54,16 @@ static Outcome slow(Session *session, const char *line)
     if (!session_timed_out(session))
         return outcome_wait(clock_ms() + 50, true);
     session_reply(session, "250 slow");
+    return outcome_done();
+}
+
+/* Blocks at the gate until the test lets it go. */
+static Outcome block(Session *session, const char *line)
+{
+    if (!session_at_gate(session, gate))
+        return outcome_gate(gate);
+    sem_wait(&may_go);
+    session_reply(session, "250 block");
     return outcome_done();
 }
 
@@ -124,6 +137,7 @@ static void broken(Session *session, const char *reason)
 {
     g_strlcpy(broken_reason, reason, sizeof broken_reason);
     g_strlcpy(broken_where, session->where, sizeof broken_where);
+    broken_octets = session->content_octets;
     broken_count++;
 }
 
@@ -138,6 +152,7 @@ static const Command commands[] = {
     {"EHLO", "ehlo", COMMAND_LAST, ehlo},
     {"NOOP", "noop", COMMAND_JUNK, noop},
     {"SLOW", "slow", 0, slow},
+    {"BLOCK", "block", 0, block},
     {"BAD", "bad", 0, bad},
     {"DATA", "data", COMMAND_LAST, data},
     {"BDAT", "bdat", 0, bdat},
@@ -322,20 +337,57 @@ static void silence_and_leaving_end_the_session(void **state)
     hear_end(fd);
 }
 
-static void error_sleep_delays_the_reply(void **state)
+static void error_delays_the_replies_behind_it(void **state)
 {
     static SessionLimits strict;
     strict = limits;
     strict.soft_error_limit = 1;
-    strict.error_sleep_ms = 60;
-    int fd = open_session(&strict);
+    strict.error_sleep_ms = 500;
+    int fd = open_session(&strict), before = broken_count;
 
     hear(fd, "220 ready\r\n");
     gint64 start = clock_ms();
     say(fd, "BAD\r\n");
     hear(fd, "500 bad\r\n");
-    assert_true(clock_ms() - start >= 60);
+    assert_true(clock_ms() - start < 500);
+    start = clock_ms();
+    say(fd, "DATA\r\n");
+    hear(fd, "354 go\r\n");
+    assert_true(clock_ms() - start >= 500);
     close(fd);
+    await_count(&broken_count, before + 1);
+}
+
+static void replies_are_out_before_a_command_blocks(void **state)
+{
+    int fd = open_session(&limits);
+
+    hear(fd, "220 ready\r\n");
+    say(fd, "EHLO x\r\n");
+    hear(fd, "250 EHLO x\r\n");
+    sem_post(&may_go);
+    say(fd, "BLOCK\r\nBLOCK\r\n");
+    hear(fd, "250 block\r\n"); /* while the second one blocks */
+    sem_post(&may_go);
+    hear(fd, "250 block\r\n");
+    say(fd, "QUIT\r\n");
+    hear(fd, "221 bye\r\n");
+    hear_end(fd);
+}
+
+static void complete_lines_of_lost_content_are_counted(void **state)
+{
+    int before = broken_count;
+    int fd = open_session(&limits);
+
+    hear(fd, "220 ready\r\n");
+    say(fd, "DATA\r\n");
+    hear(fd, "354 go\r\n");
+    say(fd, "abc\r\nde");
+    close(fd);
+    await_count(&broken_count, before + 1);
+    assert_string_equal(broken_where, "DATA");
+    assert_int_equal(broken_octets, 5);
 }
 
 static void shutting_down_says_421(void **state)
@@ -369,6 +421,7 @@ static int start(void **state)
 {
     sched = sched_new(2, NULL);
     gate = sched_gate_new(sched, 2);
+    sem_init(&may_go, 0, 0);
     sched_add(sched, -1, keep, nothing, NULL);
     return pthread_create(&runner, NULL, run, NULL);
 }
@@ -387,7 +440,10 @@ int main(void)
         cmocka_unit_test(commands_run_in_order),          cmocka_unit_test(content_comes_in_canonical_lines),
         cmocka_unit_test(overlong_line_is_refused_whole), cmocka_unit_test(errors_end_the_session),
         cmocka_unit_test(early_talker_is_caught),         cmocka_unit_test(silence_and_leaving_end_the_session),
-        cmocka_unit_test(error_sleep_delays_the_reply),   cmocka_unit_test(shutting_down_says_421),
+        cmocka_unit_test(error_delays_the_replies_behind_it),
+        cmocka_unit_test(replies_are_out_before_a_command_blocks),
+        cmocka_unit_test(complete_lines_of_lost_content_are_counted),
+        cmocka_unit_test(shutting_down_says_421),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
