@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-G_DEFINE_QUARK(fail-error-quark, fail_error)
+G_DEFINE_QUARK(fail_error_quark, fail_error)
 
 bool fail(GError **error, const char *format, ...)
 {

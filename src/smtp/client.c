@@ -34,7 +34,7 @@ struct Client {
     bool failed;     /* for good */
 };
 
-G_DEFINE_QUARK(client - error - quark, client_error)
+G_DEFINE_QUARK(client_error_quark, client_error)
 
 static bool fail_with(Client *client, GError **error, ClientError code)
 {
@@ -296,6 +296,11 @@ void client_queue_line(Client *client, const char *line)
     g_string_append(client->out, line);
     g_strdelimit(client->out->str + start, "\r\n", ' ');
     g_string_append(client->out, "\r\n");
+}
+
+bool client_heard_too_much(const Client *client)
+{
+    return client->in->len > client->in_at;
 }
 
 bool client_command_line(Client *client, Reply **ret_reply, GError **error, const char *line)

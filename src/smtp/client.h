@@ -33,6 +33,8 @@ bool client_read_reply(Client *client, Reply **ret_reply, GError **error);
 bool client_command(Client *client, Reply **ret_reply, GError **error, const char *format, ...) G_GNUC_PRINTF(4, 5);
 /* For lines that are a stranger's octets: line is sent with CRLF and nothing else. One line stays one: a CR or LF inside goes out as a space. */
 bool client_command_line(Client *client, Reply **ret_reply, GError **error, const char *line);
+/* Octets have come that no command asked for: what is read next would be no answer to the next command. Only without pipelining. */
+bool client_heard_too_much(const Client *client);
 /* Pipelining: queue lines, then read replies one by one; the first read flushes. */
 void client_queue_line(Client *client, const char *line);
 

@@ -239,7 +239,7 @@ static void log_disconnect(const Smtpd *smtpd)
     g_string_append_printf(line, " commands=%u", good);
     if (good != all || all == 0)
         g_string_append_printf(line, "/%u", all);
-    if (session->decoder.saw_bare_lf && session->bare_newline == BARE_NEWLINE_NOTE)
+    if (session->saw_bare_lf && session->bare_newline == BARE_NEWLINE_NOTE)
         g_string_append(line, " notes=bare_lf");
     log_info("disconnect from %s%s", smtpd->client.text, line->str);
 }
@@ -256,6 +256,8 @@ void client_disconnected(Session *session)
     reply_free(smtpd->refusal);
     xf_attrs_clear(&smtpd->forwarded);
     g_free(smtpd->helo);
+    g_free(smtpd->sasl_method);
+    g_free(smtpd->sasl_username);
     server_session_ended(smtpd->service->server);
     g_free(smtpd);
 }

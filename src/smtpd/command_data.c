@@ -188,20 +188,6 @@ static void end_skipped_chunk(Smtpd *smtpd)
     smtpd->chunk_refused = !smtpd->session->bdat_last;
 }
 
-/* smtpd_forbid_bare_newline = reject. True: refused, replied. */
-static bool refused_for_bare_newline(Smtpd *smtpd, const AccessFacts *facts)
-{
-    const Session *session = smtpd->session;
-
-    if (session->bare_newline != BARE_NEWLINE_REJECT || !session->decoder.saw_bare_lf)
-        return false;
-    smtpd_log_reject(smtpd, facts, "bare <LF> received");
-    g_autofree char *text = g_strdup_printf("%d 5.5.2 %s Error: bare <LF> received", smtpd->settings->bare_newline_code,
-                                            smtpd->settings->hostname);
-    smtpd_refuse(smtpd, text);
-    return true;
-}
-
 /* What we ourselves refuse complete content for. True: refused, replied. */
 static bool refused_at_end(Smtpd *smtpd)
 {
@@ -209,8 +195,10 @@ static bool refused_at_end(Smtpd *smtpd)
     Transaction *transaction = smtpd->transaction;
     AccessFacts facts = smtpd_facts(smtpd, "END-OF-MESSAGE");
 
-    if (refused_for_bare_newline(smtpd, &facts))
+    if (smtpd->session->bare_newline == BARE_NEWLINE_REJECT && smtpd->session->decoder.saw_bare_lf) {
+        smtpd_refuse_bare_newline(smtpd, &facts);
         return true;
+    }
     if (transaction->too_big) {
         smtpd->service->sink->dropped(smtpd, too_big);
         smtpd_refuse(smtpd, too_big);

@@ -20,6 +20,8 @@ static char *argument_of(const char *line)
 
     for (guint i = 1; words && i < words->len; i++)
         g_string_append_printf(name, "%s%s", i > 1 ? " " : "", (char *)g_ptr_array_index(words, i));
+    if (!words) /* an unclosed group: names are not parsed, only made harmless */
+        g_string_assign(name, line + strcspn(line, " \t") + strspn(line + strcspn(line, " \t"), " \t"));
     if (name->len == 0)
         return NULL;
     neuter(name->str);
@@ -107,7 +109,7 @@ Outcome command_ehlo(Session *session, const char *line)
         {true, EHLO_SIZE, size},
         {!settings->disable_vrfy, EHLO_VRFY, "VRFY"},
         {true, EHLO_ETRN, "ETRN"},
-        {client->xclient, EHLO_XCLIENT, "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT DESTADDR DESTPORT"},
+        {client->xclient, EHLO_XCLIENT, "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT"},
         {client->xforward, EHLO_XFORWARD, "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT"},
         {true, EHLO_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES"},
         {true, EHLO_8BITMIME, "8BITMIME"},

@@ -58,28 +58,41 @@ Outcome command_starttls(Session *session, const char *line)
     return outcome_done();
 }
 
-/* "VRFY user" has RCPT's argument without "TO:": the grammar is the same. The reply shows it as it was given. */
+/* The address of "VRFY address [SMTPUTF8]": all words but the keyword. NULL: there is none. */
+static char *vrfy_address(const char *line, bool utf8_enabled, bool *ret_utf8)
+{
+    g_autoptr(GPtrArray) words = command_words(line);
+    g_autofree char *address = g_strstrip(g_strdup(arguments(line)));
+
+    if (!words || words->len < 2)
+        return NULL;
+    const char *last = g_ptr_array_index(words, words->len - 1);
+    *ret_utf8 = utf8_enabled && words->len == 3 && g_ascii_strcasecmp(last, "SMTPUTF8") == 0;
+    return g_strdup(*ret_utf8 ? g_ptr_array_index(words, 1) : address);
+}
+
+/* The argument is RCPT's without "TO:": so is the grammar, and so are the checks. The reply shows it as it was given.
+ */
 Outcome command_vrfy(Session *session, const char *line)
 {
     Smtpd *smtpd = smtpd_of(session);
-    bool utf8 = smtpd->settings->rules.smtputf8;
-    const char *address = arguments(line);
-    g_autoptr(GPtrArray) words = command_words(line);
-    g_autofree char *as_rcpt = g_strdup_printf("RCPT TO:%s", words && words->len > 1 ? (char *)words->pdata[1] : "");
+    CommandRules rules = smtpd->settings->rules;
+    g_autofree char *address = vrfy_address(line, rules.smtputf8, &rules.smtputf8);
     RcptCommand rcpt;
 
     if (smtpd->settings->disable_vrfy || (smtpd->client.discard & EHLO_VRFY)) {
         session_reply(session, "502 5.5.1 VRFY command is disabled");
         return outcome_done();
     }
-    if (!words || words->len < 2 || words->len > 3 ||
-        (words->len == 3 && (!utf8 || g_ascii_strcasecmp(words->pdata[2], "SMTPUTF8") != 0))) {
-        session_replyf(session, "501 5.5.4 Syntax: VRFY address%s", utf8 ? " [SMTPUTF8]" : "");
+    if (!address) {
+        session_replyf(session, "501 5.5.4 Syntax: VRFY address%s", rules.smtputf8 ? " [SMTPUTF8]" : "");
         return outcome_done();
     }
-    g_autofree char *error = rcpt_command_parse(as_rcpt, &smtpd->settings->rules, &rcpt, NULL);
+    g_autofree char *as_rcpt = g_strdup_printf("RCPT TO:%s", address);
+    g_autofree char *error = rcpt_command_parse(as_rcpt, &rules, &rcpt, NULL);
     if (error) {
-        session_reply(session, error);
+        /* What RCPT takes for an option is here part of a bad address. */
+        session_reply(session, g_str_has_prefix(error, "555") ? "501 5.1.3 Bad recipient address syntax" : error);
         return outcome_done();
     }
     AccessFacts facts = smtpd_facts(smtpd, "VRFY");
@@ -87,7 +100,7 @@ Outcome command_vrfy(Session *session, const char *line)
     facts.recipient_text = rcpt.text;
     smtpd->decision = access_check(smtpd->settings->access, ACCESS_VRFY, &facts);
     if (!smtpd_act_on_decision(smtpd, &facts))
-        session_replyf(session, "252 2.0.0 %s", words->len == 2 ? address : (char *)words->pdata[1]);
+        session_replyf(session, "252 2.0.0 %s", address);
     rcpt_command_clear(&rcpt);
     return outcome_done();
 }

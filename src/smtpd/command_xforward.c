@@ -57,6 +57,12 @@ static void become(Smtpd *smtpd, const XfAttrs *attrs)
     g_clear_pointer(&smtpd->helo, g_free);
     if ((attrs->given & (1u << XF_HELO)) && attrs->value[XF_HELO] && *attrs->value[XF_HELO])
         smtpd->helo = g_strdup(attrs->value[XF_HELO]);
+    g_clear_pointer(&smtpd->sasl_method, g_free);
+    g_clear_pointer(&smtpd->sasl_username, g_free);
+    if (attrs->value[XF_LOGIN] && *attrs->value[XF_LOGIN]) {
+        smtpd->sasl_method = g_strdup("XCLIENT");
+        smtpd->sasl_username = g_strdup(attrs->value[XF_LOGIN]);
+    }
     client_authorize(smtpd);
 }
 

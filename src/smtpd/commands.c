@@ -37,6 +37,15 @@ static bool deny(Session *session, const Command *command)
     return true;
 }
 
+/* The log names the command before the line that is refused, which is not looked at. */
+static void refuse_bare_newline(Session *session)
+{
+    Smtpd *smtpd = smtpd_of(session);
+    AccessFacts facts = smtpd_facts(smtpd, session->where);
+
+    smtpd_refuse_bare_newline(smtpd, &facts);
+}
+
 /* smtpd_command_filter: a table that sees every line first. */
 static void rewrite_line(Smtpd *smtpd, GString *line)
 {
@@ -107,6 +116,7 @@ const ServerClass smtpd_class = {
     .content = content_piece,
     .end = content_end,
     .in_transaction = transaction_in,
+    .bare_newline = refuse_bare_newline,
     .broken = client_broken,
     .disconnect = client_disconnected,
 };

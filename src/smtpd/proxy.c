@@ -40,7 +40,7 @@ bool proxy_command(Smtpd *smtpd, Client *filter, const char *line, int want, Rep
     g_autoptr(Reply) reply = NULL;
     g_autoptr(GError) error = NULL;
 
-    *ret_lost = !client_command_line(filter, &reply, &error, line);
+    *ret_lost = client_heard_too_much(filter) || !client_command_line(filter, &reply, &error, line);
     if (*ret_lost) {
         proxy_log_failure(smtpd, error);
         *ret_reply = reply_new(QUEUE_FILE_ERROR);
@@ -57,8 +57,8 @@ bool proxy_command(Smtpd *smtpd, Client *filter, const char *line, int want, Rep
 static bool own_command(Smtpd *smtpd, Client *filter, const char *line, Reply **ret_reply)
 {
     g_autoptr(GError) error = NULL;
-    bool done =
-        line ? client_command_line(filter, ret_reply, &error, line) : client_read_reply(filter, ret_reply, &error);
+    bool done = !client_heard_too_much(filter) && (line ? client_command_line(filter, ret_reply, &error, line)
+                                                        : client_read_reply(filter, ret_reply, &error));
 
     if (!done) {
         proxy_log_failure(smtpd, error);

@@ -10,6 +10,7 @@ typedef struct {
     SlotPlace slot;
     Content *content;
     GPtrArray *rcpt_lines; /* as the client sent them */
+    char *data_line;       /* likewise */
 } Spooled;
 
 static Spooled *part(Smtpd *smtpd)
@@ -44,6 +45,7 @@ static Outcome spooled_rcpt(Smtpd *smtpd, const char *line)
 
 static Outcome spooled_data(Smtpd *smtpd, const char *line)
 {
+    part(smtpd)->data_line = g_strdup(line);
     return outcome_done();
 }
 
@@ -90,8 +92,8 @@ static bool replay_envelope(Smtpd *smtpd, Spooled *spooled, Client *filter, Repl
     for (guint i = 0; i <= spooled->rcpt_lines->len; i++) {
         bool last = i == spooled->rcpt_lines->len;
         reply_free(g_steal_pointer(&reply));
-        if (!proxy_command(smtpd, filter, last ? "DATA" : g_ptr_array_index(spooled->rcpt_lines, i), last ? 3 : 2,
-                           &reply, &lost)) {
+        if (!proxy_command(smtpd, filter, last ? spooled->data_line : g_ptr_array_index(spooled->rcpt_lines, i),
+                           last ? 3 : 2, &reply, &lost)) {
             *ret_reply = g_steal_pointer(&reply);
             return false;
         }
@@ -132,6 +134,7 @@ static void release(Smtpd *smtpd)
     slots_leave(smtpd->service->slots, &spooled->slot);
     content_free(spooled->content);
     g_ptr_array_free(spooled->rcpt_lines, TRUE);
+    g_free(spooled->data_line);
     g_free(spooled);
     smtpd->transaction->sink = NULL;
 }

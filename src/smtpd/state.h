@@ -38,12 +38,12 @@ typedef struct {
     char *addr, *port;
     char *text; /* "name[addr]": session->peer */
     bool name_asked;
-    guint64 name_query;           /* under way; 0: none */
-    bool counted;                 /* in the connections per client */
-    unsigned discard;             /* EHLO_ bits */
+    guint64 name_query;     /* under way; 0: none */
+    bool counted;           /* in the connections per client */
+    unsigned discard;       /* EHLO_ bits */
     bool xforward, xclient; /* authorized */
-    bool rewrite_local;           /* local_header_rewrite_clients matches */
-    char *denied;                 /* smtpd_delay_reject=no: it was refused; every command but QUIT gets this */
+    bool rewrite_local;     /* local_header_rewrite_clients matches */
+    char *denied;           /* smtpd_delay_reject=no: it was refused; every command but QUIT gets this */
 } Peer;
 
 /* One message, from MAIL to its end. */
@@ -74,12 +74,13 @@ struct Smtpd {
     Connection connection;
     Peer client;
     char *helo;
-    const char *protocol;     /* "SMTP" or "ESMTP" */
-    XfAttrs forwarded;        /* XFORWARD */
-    Transaction *transaction; /* NULL outside */
-    Decision *decision;       /* of the command under way, while it is run again */
-    Reply *refusal;           /* what the sink says instead of yes; the reply of a chunk that is skipped */
-    bool chunk_refused;       /* BDAT failed: further chunks are discarded until LAST or RSET */
+    const char *protocol;              /* "SMTP" or "ESMTP" */
+    char *sasl_method, *sasl_username; /* NULL: not authenticated (only XCLIENT LOGIN can say so) */
+    XfAttrs forwarded;                 /* XFORWARD */
+    Transaction *transaction;          /* NULL outside */
+    Decision *decision;                /* of the command under way, while it is run again */
+    Reply *refusal;                    /* what the sink says instead of yes; the reply of a chunk that is skipped */
+    bool chunk_refused;                /* BDAT failed: further chunks are discarded until LAST or RSET */
 };
 
 /* Where a transaction goes. The functions are called with a transaction; those that give an Outcome may be called
@@ -114,6 +115,8 @@ AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state); /* borrowed text
 void smtpd_log_reject(const Smtpd *smtpd, const AccessFacts *facts, const char *text);
 /* "QID: client=...": once a message; id NULL: NOQUEUE. */
 void smtpd_log_client(const Smtpd *smtpd, const char *id);
+/* smtpd_forbid_bare_newline = reject: logs and replies. */
+void smtpd_refuse_bare_newline(Smtpd *smtpd, const AccessFacts *facts);
 /* Replies with text, with the reject footer if there is one. Does not log. */
 void smtpd_refuse(Smtpd *smtpd, const char *text);
 /* Acts on smtpd->decision once: logs, prepends, notes. True: it is a refusal; replied and logged. */

@@ -18,6 +18,8 @@ static void fill_origin(const Smtpd *smtpd, Origin *origin)
         origin->port = g_strdup(client->port);
         origin->helo = g_strdup(smtpd->helo);
         origin->protocol = g_strdup(smtpd->protocol);
+        origin->sasl_method = g_strdup(smtpd->sasl_method);
+        origin->sasl_username = g_strdup(smtpd->sasl_username);
         origin->is_local = client->rewrite_local;
         return;
     }

@@ -20,12 +20,17 @@ AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state)
         .client_addr = smtpd->client.addr,
         .client_port = smtpd->client.port,
         .helo = smtpd->helo,
+        .protocol = smtpd->protocol,
         .improper_pipelining = smtpd->session->early_talked,
+        .sasl_username = smtpd->sasl_username,
         .behind_proxy_filter = smtpd->service->sink->is_proxy,
     };
 
     if (transaction) {
         const GPtrArray *recipients = transaction->envelope->recipients;
+        facts.discarded = transaction->discard;
+        facts.held = transaction->hold;
+        facts.recipient_count = recipients->len;
         facts.sender = transaction->mail.address;
         facts.sender_text = transaction->mail.text;
         if (recipients->len == 1) {
@@ -51,6 +56,8 @@ void smtpd_log_client(const Smtpd *smtpd, const char *id)
     g_autoptr(GString) line = g_string_new(NULL);
 
     g_string_printf(line, "%s: client=%s", id ? id : "NOQUEUE", smtpd->client.text);
+    if (smtpd->sasl_username)
+        g_string_append_printf(line, ", sasl_method=%s, sasl_username=%s", smtpd->sasl_method, smtpd->sasl_username);
     if (ident && *ident)
         g_string_append_printf(line, ", orig_queue_id=%s", ident);
     if (smtpd->forwarded.given & (1u << XF_NAME | 1u << XF_ADDR | 1u << XF_PORT)) {
@@ -68,6 +75,15 @@ void smtpd_refuse(Smtpd *smtpd, const char *text)
     if (*smtpd->settings->reject_footer)
         reply_append(reply, smtpd->settings->reject_footer);
     session_reply_take(smtpd->session, reply);
+}
+
+void smtpd_refuse_bare_newline(Smtpd *smtpd, const AccessFacts *facts)
+{
+    g_autofree char *text = g_strdup_printf("%d 5.5.2 %s Error: bare <LF> received", smtpd->settings->bare_newline_code,
+                                            smtpd->settings->hostname);
+
+    smtpd_log_reject(smtpd, facts, "bare <LF> received");
+    smtpd_refuse(smtpd, text);
 }
 
 static void log_notes(const Smtpd *smtpd, const GPtrArray *lines)
