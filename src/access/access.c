@@ -29,12 +29,14 @@ static bool compile_classes(Access *access, const Config *config, GError **error
     for (guint i = 0; i < names->len; i++) {
         const char *name = g_ptr_array_index(names, i);
         const char *text = config_lookup(config, name);
-        g_hash_table_insert(access->classes, g_strdup(name), text && *text ? list_new() : NULL);
+        if (!text || !*text)
+            return fail(error, "restriction class `%s' needs a definition", name);
+        g_hash_table_insert(access->classes, g_strdup(name), list_new());
     }
     for (guint i = 0; i < names->len; i++) {
         const char *name = g_ptr_array_index(names, i);
         List *list = g_hash_table_lookup(access->classes, name);
-        if (!list || list->steps->len > 0) /* the second: named twice */
+        if (list->steps->len > 0) /* named twice */
             continue;
         if (!list_compile(list, access, config_lookup(config, name), false, error)) {
             g_prefix_error(error, "%s: ", name);

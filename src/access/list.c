@@ -77,25 +77,17 @@ static bool add_restriction(Compiler *compiler, const Restriction *restriction, 
         g_strdup_printf("restriction %s: bad argument \"%s\": need maptype:mapname", restriction->name, argument));
 }
 
-static bool add_class(Compiler *compiler, const char *word)
-{
-    const List *list = g_hash_table_lookup(compiler->access->classes, word);
-
-    if (!list)
-        return add_problem(compiler, word, g_strdup_printf("restriction class `%s' needs a definition", word));
-    return add_step(compiler, (Step){.word = g_strdup(word), .class = list});
-}
-
 static bool add_word(Compiler *compiler, const char *word, GError **error)
 {
     const Restriction *restriction = restriction_find(word);
+    const List *class = g_hash_table_lookup(compiler->access->classes, word);
 
     if (strchr(word, ':'))
         return add_bare_table(compiler, word, error);
     if (restriction)
         return add_restriction(compiler, restriction, word, error);
-    if (g_hash_table_contains(compiler->access->classes, word))
-        return add_class(compiler, word);
+    if (class)
+        return add_step(compiler, (Step){.word = g_strdup(word), .class = class});
     if (restriction_is_unsupported(word) && compiler->in_table)
         return add_problem(compiler, word, g_strdup_printf("restriction \"%s\" is not supported", word));
     if (restriction_is_unsupported(word))

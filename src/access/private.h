@@ -57,7 +57,7 @@ struct Access {
     char *delimiters, *null_key;
     gint64 reject_code, defer_code, map_reject_code, map_defer_code, relay_code, invalid_code, non_fqdn_code,
         multi_bounce_code;
-    GHashTable *classes; /* name to List; an undefined one has NULL */
+    GHashTable *classes; /* name to List */
     List *client, *helo, *sender, *relay, *recipient, *data, *end_of_data, *etrn;
 };
 

@@ -3,6 +3,7 @@
 #include "table/table.h"
 #include "table/testing.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -409,6 +410,48 @@ static void addresses_are_looked_up_by_their_chain(void **state)
     }
 }
 
+/* ---- Many threads ---- */
+
+typedef struct {
+    const char *specs;
+    unsigned wrong;
+} Reader;
+
+static void *read_tables(void *data)
+{
+    Reader *reader = data;
+
+    for (int i = 0; i < 200; i++) {
+        g_autoptr(Tables) tables = tables_open(reader->specs, NULL);
+        for (guint j = 0; j < tables_count(tables); j++) {
+            g_autofree char *value = NULL;
+            reader->wrong +=
+                table_lookup(tables_get(tables, j), "foo", &value) != TABLE_FOUND || strcmp(value, "bar") != 0;
+        }
+    }
+    return NULL;
+}
+
+static void tables_are_read_by_many_threads(void **state)
+{
+    g_autofree char *index_path = g_build_filename(testing_dir, "threads.lmdb", NULL);
+    g_autofree char *text = testing_file("threads-text", "foo bar\n");
+    g_autofree char *specs =
+        g_strdup_printf("lmdb:%s/threads, texthash:%s, pcre:{{/^f(oo)$/ bar}}, inline:{foo=bar}", testing_dir, text);
+    Reader readers[4];
+    pthread_t threads[G_N_ELEMENTS(readers)];
+
+    build_index(index_path, true);
+    for (size_t i = 0; i < G_N_ELEMENTS(readers); i++) {
+        readers[i] = (Reader){.specs = specs};
+        assert_int_equal(pthread_create(&threads[i], NULL, read_tables, &readers[i]), 0);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(readers); i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(readers[i].wrong, 0);
+    }
+}
+
 static int begin(void **state)
 {
     testing_begin();
@@ -438,6 +481,7 @@ int main(void)
         cmocka_unit_test(one_table_is_opened_once),
         cmocka_unit_test(lists_are_tried_in_order),
         cmocka_unit_test(addresses_are_looked_up_by_their_chain),
+        cmocka_unit_test(tables_are_read_by_many_threads),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
