@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define RANDOM_BITS 44
+#define RANDOM_BITS 24
 
 /* No vowels, so that no id is a word. The last digit, 'z', separates time from the random part, which therefore has
  * base 51. */

@@ -1,10 +1,11 @@
 /* ids.h - names of messages: the queue id that people and log tools see, and the key that is never used twice.
  *
- * A queue id has one of Postfix's two shapes, with 44 random bits where Postfix has the inode number. It is unique only while its message lives,
- * and only because its file is made with O_EXCL: whoever makes one tries again with a new one when the name is taken.
+ * A queue id has one of Postfix's two shapes, with random bits where Postfix has the inode number. It is unique only while its message lives,
+ * and only because its file is made with O_EXCL: whoever makes one tries again with a new one when the name is taken. Both have the length that
+ * mailq's columns are made for.
  *
- *   short   5 hexadecimal digits: microseconds within the second; 11 more: random (the first of them is never 0)      "71CBCA761643F0B2"
- *   long    base 52 (digits and consonants): seconds since 1970 (6 or more), microseconds (4); "z"; random in base 51  "4jXNL14QtWz1bgVh..." */
+ *   short   5 hexadecimal digits: microseconds within the second; 6 more: random (the first of them is never 0)      "71CBCA76164"
+ *   long    base 52 (digits and consonants): seconds since 1970 (6 or more), microseconds (4); "z"; random in base 51  "4jXNL14QtWz1bgVh" */
 #pragma once
 #include <glib.h>
 #include <stdbool.h>

@@ -52,7 +52,7 @@ void smtpd_log_reject(const Smtpd *smtpd, const AccessFacts *facts, const char *
 void smtpd_log_client(const Smtpd *smtpd, const char *id)
 {
     const Origin *origin = &smtpd->transaction->envelope->origin;
-    const char *ident = smtpd->forwarded.value[XF_IDENT];
+    const char *ident = smtpd->forwarded.given & (1u << XF_IDENT) ? smtpd->forwarded.value[XF_IDENT] : NULL;
     g_autoptr(GString) line = g_string_new(NULL);
 
     g_string_printf(line, "%s: client=%s", id ? id : "NOQUEUE", smtpd->client.text);
@@ -60,7 +60,7 @@ void smtpd_log_client(const Smtpd *smtpd, const char *id)
         g_string_append_printf(line, ", sasl_method=%s, sasl_username=%s", smtpd->sasl_method, smtpd->sasl_username);
     if (ident && *ident)
         g_string_append_printf(line, ", orig_queue_id=%s", ident);
-    if (smtpd->forwarded.given & (1u << XF_NAME | 1u << XF_ADDR | 1u << XF_PORT)) {
+    if (smtpd->forwarded.given & ~(1u << XF_IDENT)) {
         g_string_append_printf(line, ", orig_client=%s", origin->name);
         if (strcmp(origin->addr, "unknown") != 0)
             g_string_append_printf(line, "[%s]", origin->addr);
