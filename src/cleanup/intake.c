@@ -68,14 +68,19 @@ struct Intake {
     unsigned seen; /* Seen bits */
     gint64 hops;
     guint64 size;   /* octets of content, with two for each line end */
+    guint64 lines;  /* written to the spool */
     bool open_line; /* what was written last has no line end yet */
     Fault fault;    /* the first; nothing more is written after it */
 };
 
 static void write_text(Intake *intake, const char *data, size_t len)
 {
-    if (intake->fault == FAULT_NONE && !spool_write(intake->writer, data, len))
+    if (intake->fault != FAULT_NONE)
+        return;
+    if (!spool_write(intake->writer, data, len))
         intake->fault = FAULT_WRITE;
+    for (const char *end = data + len; (data = memchr(data, '\n', (size_t)(end - data))); data++)
+        intake->lines++;
 }
 
 static void write_header(Intake *intake, const char *text, size_t len)
@@ -358,6 +363,7 @@ Reply *intake_finish(Intake *intake, Envelope *envelope)
     if (intake->open_line)
         write_text(intake, "\n", 1);
     intake->open_line = false;
+    envelope->size = (gint64)(spool_writer_size(intake->writer) + intake->lines);
     if (intake->fault == FAULT_NONE)
         intake->fault = map_envelope(intake, envelope);
     return fault_reply(intake->fault);

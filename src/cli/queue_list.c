@@ -52,7 +52,7 @@ static void append_text(GString *out, const Entry *entry, bool long_ids)
     const char *last_reason = "";
 
     g_string_append_printf(out, long_ids ? "%-17s %8" G_GUINT64_FORMAT " " : "%-11s %7" G_GUINT64_FORMAT " ", id,
-                           spool_message_size(entry->message));
+                           spool_message_wire_size(entry->message));
     append_time(out, envelope->arrival_us);
     g_string_append_printf(out, long_ids ? " %s\n" : "  %s\n", sender);
     for (guint i = 0; i < envelope->recipients->len; i++) {
@@ -96,7 +96,7 @@ static void append_json(GString *out, const Entry *entry)
                            "{\"queue_name\": \"%s\", \"queue_id\": \"%s\", \"arrival_time\": %" G_GINT64_FORMAT
                            ", \"message_size\": %" G_GUINT64_FORMAT ", \"forced_expire\": false, \"sender\": ",
                            entry->queue, spool_message_id(entry->message), envelope->arrival_us / G_USEC_PER_SEC,
-                           spool_message_size(entry->message));
+                           spool_message_wire_size(entry->message));
     append_string(out, sender);
     g_string_append(out, ", \"recipients\": [");
     for (guint i = 0; i < envelope->recipients->len; i++) {
@@ -160,7 +160,7 @@ static void add_message(const Reader *reader, SpoolPlace place, const char *id, 
     else
         append_text(out, &entry, reader->long_ids);
     list->messages++;
-    list->octets += spool_message_size(message);
+    list->octets += spool_message_wire_size(message);
 }
 
 static bool read_place(const Reader *reader, SpoolPlace place, QueueList *list, GError **error)

@@ -291,7 +291,7 @@ static char *make_mail(const Session *session)
 
     g_string_append_printf(line, "%s>", sender);
     if (session->offers & OFFER_SIZE)
-        g_string_append_printf(line, " SIZE=%" G_GUINT64_FORMAT, spool_message_size(session->attempt->message));
+        g_string_append_printf(line, " SIZE=%" G_GUINT64_FORMAT, spool_message_wire_size(session->attempt->message));
     if (session->offers & OFFER_8BITMIME && envelope->body != BODY_UNSPECIFIED)
         g_string_append(line, envelope->body == BODY_8BITMIME ? " BODY=8BITMIME" : " BODY=7BIT");
     if (session->offers & OFFER_SMTPUTF8 && envelope->smtputf8)

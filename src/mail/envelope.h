@@ -31,6 +31,7 @@ typedef struct {
     GPtrArray *recipients; /* of Recipient*, numbered from 0 in this order for good */
     Origin origin;
     gint64 arrival_us;  /* clock_wall_us() when the transaction began */
+    gint64 size;        /* octets of content with CRLF line ends, as log lines and SIZE= say it; 0 before the end of content */
     BodyType body;
     DsnRet ret;
     char *envid; /* xtext as received, or NULL */

@@ -19,6 +19,7 @@ typedef struct {
 static const Field envelope_fields[] = {
     {"sender", TEXT, offsetof(Envelope, sender)},
     {"arrival", NUMBER, offsetof(Envelope, arrival_us)},
+    {"size", NUMBER, offsetof(Envelope, size)},
     {"body", BODY, offsetof(Envelope, body)},
     {"ret", RET, offsetof(Envelope, ret)},
     {"envid", TEXT, offsetof(Envelope, envid)},

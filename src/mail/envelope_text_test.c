@@ -13,6 +13,7 @@ static void an_envelope_survives(void **state)
     Recipient *recipient;
 
     envelope->sender = g_strdup("odd\n%0A\x7f\xff=@x");
+    envelope->size = 1234;
     envelope->arrival_us = G_GINT64_CONSTANT(1795336928123456);
     envelope->body = BODY_8BITMIME;
     envelope->ret = DSN_RET_HDRS;
@@ -31,7 +32,7 @@ static void an_envelope_survives(void **state)
     g_autoptr(GString) text = envelope_to_text(envelope);
     assert_string_equal(
         text->str,
-        "envelope 1\nsender=odd%0A%250A%7F\xff=@x\narrival=1795336928123456\nbody=8bitmime\nret=hdrs\n"
+        "envelope 1\nsender=odd%0A%250A%7F\xff=@x\narrival=1795336928123456\nsize=1234\nbody=8bitmime\nret=hdrs\n"
         "envid=a+20b\nsmtputf8=1\nfilter=smtp:[127.0.0.1]:1\nname=localhost\naddr=127.0.0.1\nhelo=\nlocal=1\n"
         "rcpt=first@x\noriginal=\nrcpt=second@x%0Arcpt=third@x\noriginal=alias@x\norcpt=rfc822;alias@x\n"
         "notify=10\nend\n");

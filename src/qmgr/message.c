@@ -236,7 +236,7 @@ void message_activate(Qmgr *qmgr, const char *id, unsigned flags)
     }
     g_autofree char *sender = address_quote(message->sender);
     log_info("%s: from=<%s>, size=%" G_GUINT64_FORMAT ", nrcpt=%u (queue active)", message->id, sender,
-             spool_message_size(file), message->open);
+             spool_message_wire_size(file), message->open);
     qmgr->recipients += message->open;
     message->jobs = 1; /* this function: keeps the message from ending meanwhile */
     route_all(qmgr, message);

@@ -212,6 +212,13 @@ guint64 spool_message_size(const SpoolMessage *message)
     return message->line.content_len;
 }
 
+guint64 spool_message_wire_size(const SpoolMessage *message)
+{
+    gint64 size = spool_message_envelope(message)->size;
+
+    return size > 0 ? (guint64)size : message->line.content_len;
+}
+
 const Envelope *spool_message_envelope(const SpoolMessage *message)
 {
     return message->envelope;

@@ -36,7 +36,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(SpoolMessage, spool_message_free)
 int spool_message_fd(const SpoolMessage *message); /* borrowed */
 const char *spool_message_id(const SpoolMessage *message);
 const MessageKey *spool_message_key(const SpoolMessage *message);
-guint64 spool_message_size(const SpoolMessage *message); /* octets of content */
+guint64 spool_message_size(const SpoolMessage *message); /* octets of content, as stored */
+guint64 spool_message_wire_size(const SpoolMessage *message); /* the same with CRLF line ends: log lines, mailq, SIZE= */
 const Envelope *spool_message_envelope(const SpoolMessage *message);
 gint64 spool_message_mtime(const SpoolMessage *message); /* seconds since 1970 when opened: that of the next attempt */
 
