@@ -57,6 +57,11 @@ void session_forgive(Session *session)
     session->forgive = true;
 }
 
+void session_uncounted(Session *session)
+{
+    session->uncounted = true;
+}
+
 void session_hang_up(Session *session)
 {
     session->phase = PHASE_CLOSING;
@@ -196,14 +201,14 @@ static void command_finished(Session *session)
     bool good = session->reply_code < 400;
 
     delay_reply(session);
-    count->all++;
+    count->all += !session->uncounted;
     if (good && session->command->verb && !(session->command->flags & COMMAND_RESTARTS))
         count->good++;
     if (!good && !session->forgive)
         session->errors++;
     if ((session->command->flags & COMMAND_JUNK) && session->junk++ > session->limits->junk_limit)
         session->errors++;
-    session->forgive = false;
+    session->forgive = session->uncounted = false;
     session->deadline = 0;
     if (session->phase == PHASE_RUN || session->phase == PHASE_END)
         session->phase = PHASE_COMMAND;

@@ -129,6 +129,7 @@ struct Session {
     GString *line;   /* of the running command */
     int reply_code;  /* of the last reply */
     bool forgive;    /* the running command's error is not counted */
+    bool uncounted;  /* nor is the command */
     gint64 deadline; /* of the present request or read */
     gint64 reply_at; /* not before: the error sleep */
     bool waiting, waiting_for_client_too, hangup_seen;
@@ -155,6 +156,7 @@ void session_reply(Session *session, const char *text);
 void session_replyf(Session *session, const char *format, ...) G_GNUC_PRINTF(2, 3);
 void session_reply_take(Session *session, Reply *reply); /* frees it */
 void session_forgive(Session *session);                  /* the reply being given is not an error of the client's */
+void session_uncounted(Session *session);                /* the line is no command for the disconnect line */
 void session_hang_up(Session *session);                  /* after the reply */
 
 bool session_at_gate(const Session *session, const Gate *gate);

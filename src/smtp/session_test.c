@@ -437,9 +437,12 @@ static int stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(commands_run_in_order),          cmocka_unit_test(content_comes_in_canonical_lines),
-        cmocka_unit_test(overlong_line_is_refused_whole), cmocka_unit_test(errors_end_the_session),
-        cmocka_unit_test(early_talker_is_caught),         cmocka_unit_test(silence_and_leaving_end_the_session),
+        cmocka_unit_test(commands_run_in_order),
+        cmocka_unit_test(content_comes_in_canonical_lines),
+        cmocka_unit_test(overlong_line_is_refused_whole),
+        cmocka_unit_test(errors_end_the_session),
+        cmocka_unit_test(early_talker_is_caught),
+        cmocka_unit_test(silence_and_leaving_end_the_session),
         cmocka_unit_test(error_delays_the_replies_behind_it),
         cmocka_unit_test(replies_are_out_before_a_command_blocks),
         cmocka_unit_test(complete_lines_of_lost_content_are_counted),

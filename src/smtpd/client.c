@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "smtpd/state.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,7 +16,8 @@ void client_reset(Smtpd *smtpd)
     if (client->name_query)
         resolver_cancel(smtpd->service->resolver, client->name_query);
     if (client->counted)
-        server_count_leave(smtpd->service->server, client->addr);
+        server_count_leave(smtpd->service->server, client->counted);
+    g_free(client->counted);
     g_free(client->name);
     g_free(client->reverse_name);
     g_free(client->addr);
@@ -116,6 +118,23 @@ static bool name_is_known(Smtpd *smtpd)
 
 /* --- limits --- */
 
+/* The client's network: whoever has an IPv6 network has more addresses than we could count. */
+static char *network_of(const Settings *settings, const char *addr)
+{
+    bool ipv6 = strchr(addr, ':') != NULL;
+    unsigned bits = ipv6 ? settings->ipv6_prefix : settings->ipv4_prefix;
+    unsigned char octets[16];
+    char text[INET6_ADDRSTRLEN];
+
+    if (inet_pton(ipv6 ? AF_INET6 : AF_INET, addr, octets) != 1)
+        return g_strdup(addr);
+    for (unsigned i = 0; i < (ipv6 ? 16 : 4); i++) {
+        unsigned kept = CLAMP(bits, i * 8, i * 8 + 8) - i * 8;
+        octets[i] &= (unsigned char)(0xff00 >> kept);
+    }
+    return g_strdup(inet_ntop(ipv6 ? AF_INET6 : AF_INET, octets, text, sizeof text));
+}
+
 static bool over_connection_limit(Smtpd *smtpd)
 {
     const Settings *settings = smtpd->settings;
@@ -124,8 +143,8 @@ static bool over_connection_limit(Smtpd *smtpd)
 
     if (limit <= 0 || client->xclient || is_in(settings->event_exceptions, client))
         return false;
-    client->counted = true;
-    unsigned count = server_count_enter(smtpd->service->server, client->addr);
+    client->counted = network_of(settings, client->addr);
+    unsigned count = server_count_enter(smtpd->service->server, client->counted);
     if (count <= (unsigned)limit)
         return false;
     log_warning("Connection concurrency limit exceeded: %u from %s for service %s", count, client->text,

@@ -55,11 +55,11 @@ Outcome command_data(Session *session, const char *line)
 /* --- BDAT --- */
 
 /* The chunk's payload comes whatever we think of it: it is read, and the reply is given behind it. */
-static void skip_chunk(Smtpd *smtpd, guint64 size, bool last, const char *error)
+static void skip_chunk(Smtpd *smtpd, guint64 size, bool last, Reply *reply)
 {
     Session *session = smtpd->session;
 
-    smtpd->refusal = reply_new(error);
+    smtpd->refusal = reply;
     session_begin_chunk(session, session->bare_newline, size, true, last);
 }
 
@@ -75,12 +75,12 @@ static char *chunk_error(Smtpd *smtpd, guint64 size, bool last)
     gint64 limit = smtpd->settings->message_size_limit;
     const char *error = no_content_now(smtpd);
 
+    if (size == 0 && !last)
+        return g_strdup("551 5.7.1 Null BDAT request");
     if (smtpd->chunk_refused)
         return g_strdup_printf("551 5.0.0 Discarded %" G_GUINT64_FORMAT " bytes after earlier error", size);
     if (error)
         return g_strdup(error);
-    if (size == 0 && !last)
-        return g_strdup("551 5.7.1 Null BDAT request");
     if (limit > 0 && (size > (guint64)limit || transaction->size > (guint64)limit - size)) {
         log_chunk(smtpd, "BDAT request from ", " exceeds message size limit");
         return g_strdup("552 5.3.4 Chunk exceeds message size limit");
@@ -107,7 +107,7 @@ Outcome command_bdat(Session *session, const char *line)
     }
     g_autofree char *error = session->waiting ? NULL : chunk_error(smtpd, size, last);
     if (error) {
-        skip_chunk(smtpd, size, last, error);
+        skip_chunk(smtpd, size, last, reply_new(error));
         return outcome_done();
     }
     if (!transaction->chunked) {
@@ -118,7 +118,7 @@ Outcome command_bdat(Session *session, const char *line)
             if (smtpd->decision->kind == DECISION_REJECT) {
                 g_autoptr(Decision) decision = g_steal_pointer(&smtpd->decision);
                 smtpd_log_reject(smtpd, &facts, decision->reply);
-                skip_chunk(smtpd, size, last, decision->reply);
+                skip_chunk(smtpd, size, last, reply_new(decision->reply));
                 return outcome_done();
             }
             smtpd_act_on_decision(smtpd, &facts);
@@ -127,8 +127,7 @@ Outcome command_bdat(Session *session, const char *line)
         if (outcome.kind != OUTCOME_DONE)
             return outcome;
         if (smtpd->refusal) {
-            g_autoptr(Reply) refusal = g_steal_pointer(&smtpd->refusal);
-            skip_chunk(smtpd, size, last, reply_text(refusal));
+            skip_chunk(smtpd, size, last, g_steal_pointer(&smtpd->refusal));
             return outcome_done();
         }
         transaction_begin_content(smtpd);
@@ -179,24 +178,38 @@ Outcome content_piece(Session *session, const char *data, size_t len, bool ends_
     return outcome_done();
 }
 
-/* The end of a chunk that could not be taken. What came before it is lost with it (later chunks are discarded until
- * LAST or RSET). */
+/* What came before a refused chunk is lost with it; later ones are discarded until LAST or RSET. */
+static void give_up_chunks(Smtpd *smtpd)
+{
+    bool in_mail = smtpd->transaction || smtpd->chunk_in_mail;
+
+    transaction_end(smtpd, true);
+    smtpd->chunk_refused = !smtpd->session->bdat_last;
+    smtpd->chunk_in_mail = smtpd->chunk_refused && in_mail;
+}
+
+/* The end of a chunk that could not be taken. */
 static void end_skipped_chunk(Smtpd *smtpd)
 {
     session_reply_take(smtpd->session, g_steal_pointer(&smtpd->refusal));
-    transaction_end(smtpd, true);
-    smtpd->chunk_refused = !smtpd->session->bdat_last;
+    give_up_chunks(smtpd);
 }
 
-/* What we ourselves refuse complete content for. True: refused, replied. */
+static bool has_forbidden_newline(const Smtpd *smtpd)
+{
+    return smtpd->session->bare_newline == BARE_NEWLINE_REJECT && smtpd->session->decoder.saw_bare_lf;
+}
+
+/* What we ourselves refuse content for: all of it, or a chunk that has gone wrong. True: refused, replied. */
 static bool refused_at_end(Smtpd *smtpd)
 {
     static const char too_big[] = "552 5.3.4 Error: message file too big";
     Transaction *transaction = smtpd->transaction;
-    AccessFacts facts = smtpd_facts(smtpd, "END-OF-MESSAGE");
+    AccessFacts facts = smtpd_facts(smtpd, smtpd->session->where);
 
-    if (smtpd->session->bare_newline == BARE_NEWLINE_REJECT && smtpd->session->decoder.saw_bare_lf) {
+    if (has_forbidden_newline(smtpd)) {
         smtpd_refuse_bare_newline(smtpd, &facts);
+        smtpd->service->sink->dropped(smtpd, "");
         return true;
     }
     if (transaction->too_big) {
@@ -227,12 +240,18 @@ Outcome content_end(Session *session)
         end_skipped_chunk(smtpd);
         return outcome_done();
     }
-    if (session->bdat && !session->bdat_last) {
+    bool more_to_come = session->bdat && !session->bdat_last;
+    if (more_to_come && !smtpd->transaction->too_big && !has_forbidden_newline(smtpd)) {
         session_replyf(session, "250 2.0.0 Ok: %" G_GUINT64_FORMAT " bytes", session->chunk_size);
         return outcome_done();
     }
+    if (more_to_come)
+        session->where = "BDAT content";
     if (!session->waiting && refused_at_end(smtpd)) {
-        transaction_end(smtpd, true);
+        if (session->bdat)
+            give_up_chunks(smtpd);
+        else
+            transaction_end(smtpd, true);
         return outcome_done();
     }
     Outcome outcome = smtpd->service->sink->end(smtpd);

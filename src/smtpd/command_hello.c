@@ -38,6 +38,11 @@ static bool greet(Session *session, const char *line, bool extended)
         session_replyf(session, "501 Syntax: %s hostname", extended ? "EHLO" : "HELO");
         return false;
     }
+    AccessFacts facts = smtpd_facts(smtpd, extended ? "EHLO" : "HELO");
+    facts.helo = name;
+    smtpd->decision = access_check(smtpd->settings->access, ACCESS_HELO, &facts);
+    if (smtpd_act_on_decision(smtpd, &facts)) /* as if it had not been said */
+        return false;
     transaction_end(smtpd, true);
     g_free(smtpd->helo);
     smtpd->helo = g_steal_pointer(&name);
@@ -45,9 +50,7 @@ static bool greet(Session *session, const char *line, bool extended)
         smtpd->protocol = "ESMTP";
         session->esmtp = true;
     }
-    AccessFacts facts = smtpd_facts(smtpd, extended ? "EHLO" : "HELO");
-    smtpd->decision = access_check(smtpd->settings->access, ACCESS_HELO, &facts);
-    return !smtpd_act_on_decision(smtpd, &facts);
+    return true;
 }
 
 Outcome command_helo(Session *session, const char *line)
@@ -63,20 +66,13 @@ static void log_discarded(const Smtpd *smtpd, unsigned discard)
         unsigned bit;
         const char *word;
     } names[] = {
-        {EHLO_PIPELINING, "pipelining"},
-        {EHLO_SIZE, "size"},
-        {EHLO_VRFY, "vrfy"},
-        {EHLO_ETRN, "etrn"},
-        {EHLO_AUTH, "auth"},
-        {EHLO_XVERP, "verp"},
-        {EHLO_STARTTLS, "starttls"},
-        {EHLO_XFORWARD, "xforward"},
-        {EHLO_XCLIENT, "xclient"},
-        {EHLO_ENHANCEDSTATUSCODES, "enhancedstatuscodes"},
-        {EHLO_8BITMIME, "8bitmime"},
-        {EHLO_DSN, "dsn"},
-        {EHLO_SMTPUTF8, "smtputf8"},
-        {EHLO_CHUNKING, "chunking"},
+        {EHLO_8BITMIME, "8BITMIME"}, {EHLO_AUTH, "AUTH"},
+        {EHLO_ETRN, "ETRN"},         {EHLO_PIPELINING, "PIPELINING"},
+        {EHLO_SIZE, "SIZE"},         {EHLO_XVERP, "VERP"},
+        {EHLO_VRFY, "VRFY"},         {EHLO_XCLIENT, "XCLIENT"},
+        {EHLO_XFORWARD, "XFORWARD"}, {EHLO_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES"},
+        {EHLO_STARTTLS, "STARTTLS"}, {EHLO_DSN, "DSN"},
+        {EHLO_SMTPUTF8, "SMTPUTF8"}, {EHLO_CHUNKING, "CHUNKING"},
     };
     g_autoptr(GString) words = g_string_new(NULL);
 

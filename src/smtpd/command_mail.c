@@ -21,11 +21,9 @@ static const char *out_of_order(const Smtpd *smtpd)
 {
     if (smtpd->settings->helo_required && !smtpd->helo)
         return "503 5.5.1 Error: send HELO/EHLO first";
-    if (smtpd_in_chunks(smtpd))
-        return "503 5.5.1 Error: MAIL after BDAT";
-    if (smtpd->transaction)
+    if (smtpd->transaction || smtpd->chunk_in_mail)
         return "503 5.5.1 Error: nested MAIL command";
-    return NULL;
+    return smtpd_in_chunks(smtpd) ? "503 5.5.1 Error: MAIL after BDAT" : NULL;
 }
 
 static const char *too_large(const Smtpd *smtpd, gint64 size)
@@ -54,9 +52,8 @@ static const char *too_little_space(const Smtpd *smtpd)
 static const char *too_busy(const Smtpd *smtpd)
 {
     const SmtpdService *service = smtpd->service;
-    Account *account = server_account(service->server);
 
-    if (account->limit && account->used >= account->limit)
+    if (smtpd_memory_is_full(smtpd))
         return "452 4.3.1 Insufficient system resources";
     if (service->slots && slots_line_is_full(service->slots))
         return "451 4.3.2 Error: try again later";
@@ -104,11 +101,15 @@ Outcome command_mail(Session *session, const char *line)
             smtpd_log_reject(smtpd, &facts, refusal);
             smtpd_refuse(smtpd, refusal);
         }
-        if (refusal || smtpd_act_on_decision(smtpd, &facts)) {
+        bool rejected = !refusal && smtpd->decision->kind == DECISION_REJECT;
+        if (!refusal && !rejected)
+            transaction_begin(smtpd, &mail, line); /* first: it keeps what the decision asks for, and facts' texts */
+        if (!refusal)
+            smtpd_act_on_decision(smtpd, &facts);
+        if (refusal || rejected) {
             mail_command_clear(&mail);
             return outcome_done();
         }
-        transaction_begin(smtpd, &mail, line);
     }
     if (!smtpd->settings->delay_open) {
         Outcome outcome = sink->mail(smtpd);

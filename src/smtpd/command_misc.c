@@ -1,4 +1,5 @@
 /* command_misc.c - the commands that are neither greeting nor transaction. */
+#include "base/log.h"
 #include "smtp/command.h"
 #include "smtpd/state.h"
 
@@ -80,7 +81,7 @@ Outcome command_vrfy(Session *session, const char *line)
     g_autofree char *address = vrfy_address(line, rules.smtputf8, &rules.smtputf8);
     RcptCommand rcpt;
 
-    if (smtpd->settings->disable_vrfy || (smtpd->client.discard & EHLO_VRFY)) {
+    if (smtpd->settings->disable_vrfy) {
         session_reply(session, "502 5.5.1 VRFY command is disabled");
         return outcome_done();
     }
@@ -125,9 +126,7 @@ Outcome command_etrn(Session *session, const char *line)
     Smtpd *smtpd = smtpd_of(session);
     const char *domain = arguments(line);
 
-    if ((smtpd->client.discard & EHLO_ETRN)) {
-        session_reply(session, "502 5.5.1 Error: command not implemented");
-    } else if (!smtpd->helo) {
+    if (!smtpd->helo) {
         session_reply(session, "503 Error: send HELO/EHLO first");
     } else if (smtpd->transaction) {
         session_reply(session, "503 Error: MAIL transaction in progress");
@@ -142,8 +141,10 @@ Outcome command_etrn(Session *session, const char *line)
         AccessFacts facts = smtpd_facts(smtpd, "ETRN");
         facts.etrn_domain = domain;
         smtpd->decision = access_check(smtpd->settings->access, ACCESS_ETRN, &facts);
-        if (!smtpd_act_on_decision(smtpd, &facts))
+        if (!smtpd_act_on_decision(smtpd, &facts)) {
+            log_warning("reject: ETRN %s... from %s", domain, smtpd->client.text);
             session_replyf(session, "459 <%s>: service unavailable", domain);
+        }
     }
     return outcome_done();
 }

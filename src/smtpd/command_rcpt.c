@@ -7,9 +7,9 @@
 
 static const char *out_of_order(const Smtpd *smtpd)
 {
-    if (smtpd_in_chunks(smtpd))
-        return "503 5.5.1 Error: RCPT after BDAT";
-    return smtpd->transaction ? NULL : "503 5.5.1 Error: need MAIL command";
+    if (!smtpd->transaction && !smtpd->chunk_in_mail)
+        return "503 5.5.1 Error: need MAIL command";
+    return smtpd_in_chunks(smtpd) ? "503 5.5.1 Error: RCPT after BDAT" : NULL;
 }
 
 /* True: the line of recipients is full, and that was said. */
@@ -18,6 +18,10 @@ static bool too_many(Smtpd *smtpd)
     const Settings *settings = smtpd->settings;
     Transaction *transaction = smtpd->transaction;
 
+    if (smtpd_memory_is_full(smtpd)) {
+        session_reply(smtpd->session, "452 4.3.1 Insufficient system resources");
+        return true;
+    }
     if (settings->recipient_limit <= 0 || transaction->envelope->recipients->len < (guint)settings->recipient_limit)
         return false;
     if (transaction->refused_over_limit++ < (unsigned)settings->recipient_overshoot)
@@ -37,7 +41,7 @@ static bool refused(Smtpd *smtpd, const RcptCommand *rcpt)
     return smtpd_act_on_decision(smtpd, &facts);
 }
 
-static void add_recipient(Smtpd *smtpd, RcptCommand *rcpt)
+static void add_recipient(Smtpd *smtpd, const char *line, RcptCommand *rcpt)
 {
     Transaction *transaction = smtpd->transaction;
     g_autofree char *complete = route_complete(smtpd->settings->route, rcpt->address);
@@ -47,6 +51,7 @@ static void add_recipient(Smtpd *smtpd, RcptCommand *rcpt)
     recipient->original = g_strdup(rcpt->address);
     recipient->dsn_orcpt = g_steal_pointer(&rcpt->orcpt);
     recipient->notify = rcpt->notify;
+    transaction_hold(smtpd, sizeof *recipient + ADDRESS_COPIES * strlen(line));
     if (!transaction->first_recipient)
         transaction->first_recipient = address_quote(rcpt->address);
 }
@@ -80,7 +85,7 @@ Outcome command_rcpt(Session *session, const char *line)
     if (outcome.kind == OUTCOME_DONE && smtpd->refusal) {
         session_reply_take(session, g_steal_pointer(&smtpd->refusal));
     } else if (outcome.kind == OUTCOME_DONE) {
-        add_recipient(smtpd, &rcpt);
+        add_recipient(smtpd, line, &rcpt);
         session_reply(session, "250 2.1.5 Ok");
     }
     rcpt_command_clear(&rcpt);

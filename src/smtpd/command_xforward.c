@@ -53,7 +53,8 @@ static void become(Smtpd *smtpd, const XfAttrs *attrs)
     transaction_end(smtpd, true);
     client_reset(smtpd);
     client_set_identity(smtpd, name, reverse, addr, port);
-    smtpd->protocol = g_ascii_strcasecmp(protocol, "ESMTP") == 0 ? "ESMTP" : "SMTP";
+    smtpd->session->esmtp = g_ascii_strcasecmp(protocol, "ESMTP") == 0;
+    smtpd->protocol = smtpd->session->esmtp ? "ESMTP" : "SMTP";
     g_clear_pointer(&smtpd->helo, g_free);
     if ((attrs->given & (1u << XF_HELO)) && attrs->value[XF_HELO] && *attrs->value[XF_HELO])
         smtpd->helo = g_strdup(attrs->value[XF_HELO]);

@@ -9,7 +9,7 @@ static const Command commands[] = {
     {"EHLO", "ehlo", COMMAND_JUNK | COMMAND_LAST, command_ehlo},
     {"XCLIENT", "xclient", COMMAND_LAST | COMMAND_RESTARTS, command_xclient},
     {"XFORWARD", "xforward", 0, command_xforward},
-    {"STARTTLS", "starttls", COMMAND_LAST, command_starttls},
+    {"STARTTLS", "starttls", 0, command_starttls},
     {"AUTH", "auth", 0, command_auth},
     {"MAIL", "mail", 0, command_mail},
     {"RCPT", "rcpt", 0, command_rcpt},
@@ -59,6 +59,20 @@ static void rewrite_line(Smtpd *smtpd, GString *line)
     line->len = strlen(line->str);
 }
 
+/* smtpd_noop_commands: words that do nothing, whether they are commands or not. */
+static bool is_noop(Session *session, const char *line)
+{
+    g_autofree char *word = g_strndup(line, strcspn(line, " \t"));
+
+    if (match_string(smtpd_of(session)->settings->noop_commands, word) != MATCH_YES)
+        return false;
+    session_reply(session, "250 2.0.0 Ok");
+    session_uncounted(session);
+    if (session->junk++ > session->limits->junk_limit)
+        session->errors++;
+    return true;
+}
+
 bool command_filter(Session *session, GString *line)
 {
     Smtpd *smtpd = smtpd_of(session);
@@ -73,15 +87,17 @@ bool command_filter(Session *session, GString *line)
         return true;
     }
     g_string_erase(line, 0, (gssize)strspn(line->str, " \t"));
-    return false;
+    return is_noop(session, line->str);
 }
 
-/* A word that ends in ':' and is a header's name: the client speaks to us as if we were past DATA. */
+/* A header's name and ':', and maybe more: the client speaks to us as if we were past DATA. */
 static bool looks_like_header(const char *word)
 {
-    size_t len = strlen(word);
+    size_t len = 0;
 
-    return len > 1 && word[len - 1] == ':' && strcspn(word, ":") == len - 1;
+    while (g_ascii_isgraph(word[len]) && word[len] != ':')
+        len++;
+    return len > 0 && word[len] == ':';
 }
 
 Outcome command_unknown(Session *session, const char *line)
@@ -89,12 +105,6 @@ Outcome command_unknown(Session *session, const char *line)
     Smtpd *smtpd = smtpd_of(session);
     g_autofree char *word = g_strndup(line, strcspn(line, " \t"));
 
-    if (match_string(smtpd->settings->noop_commands, word) == MATCH_YES) {
-        session_reply(session, "250 2.0.0 Ok");
-        if (session->junk++ > session->limits->junk_limit)
-            session->errors++;
-        return outcome_done();
-    }
     if (looks_like_header(word) || match_string(smtpd->settings->forbidden_commands, word) == MATCH_YES) {
         g_autofree char *shown = log_quote(line, MIN(strlen(line), 100));
         log_warning("non-SMTP command from %s: %s", smtpd->client.text, shown);

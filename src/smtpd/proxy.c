@@ -84,7 +84,8 @@ static void describe_client(const Smtpd *smtpd, XfAttrs *attrs)
     attrs->value[XF_ADDR] = known(origin->addr);
     attrs->value[XF_PORT] = known(origin->port);
     attrs->value[XF_HELO] = g_strdup(origin->helo ? origin->helo : "");
-    attrs->value[XF_IDENT] = g_strdup(smtpd->forwarded.value[XF_IDENT] ? smtpd->forwarded.value[XF_IDENT] : "");
+    attrs->value[XF_IDENT] =
+        g_strdup(smtpd->forwarded.given & (1u << XF_IDENT) ? smtpd->forwarded.value[XF_IDENT] : "");
     attrs->value[XF_PROTO] = known(origin->protocol);
     attrs->value[XF_SOURCE] = g_strdup(origin->is_local ? "LOCAL" : "REMOTE");
 }
@@ -163,8 +164,8 @@ void proxy_log_verdict(Smtpd *smtpd, const char *reply)
     g_autofree char *sender = address_quote(transaction->mail.address);
     g_autoptr(GString) line = g_string_new(NULL);
 
-    g_string_printf(line, "proxy-%s: END-OF-MESSAGE: %s; from=<%s> to=<%s> proto=%s",
-                    *reply == '2' ? "accept" : "reject", reply, sender,
+    g_string_printf(line, "proxy-%s: %s: %s; from=<%s> to=<%s> proto=%s",
+                    *reply == '2' ? "accept" : "reject", smtpd->session->where, reply, sender,
                     transaction->first_recipient ? transaction->first_recipient : "", smtpd->protocol);
     if (smtpd->helo)
         g_string_append_printf(line, " helo=<%s>", smtpd->helo);

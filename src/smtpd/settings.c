@@ -17,7 +17,7 @@ static const struct {
     {"etrn", EHLO_ETRN},
     {"starttls", EHLO_STARTTLS},
     {"auth", EHLO_AUTH},
-    {"xverp", EHLO_XVERP},
+    {"verp", EHLO_XVERP},
     {"xclient", EHLO_XCLIENT},
     {"xforward", EHLO_XFORWARD},
     {"enhancedstatuscodes", EHLO_ENHANCEDSTATUSCODES},
@@ -39,9 +39,7 @@ unsigned settings_parse_discard(const char *keywords)
         for (size_t k = 0; k < G_N_ELEMENTS(ehlo_keywords); k++)
             if (g_ascii_strcasecmp(word, ehlo_keywords[k].name) == 0)
                 bit = ehlo_keywords[k].bit;
-        if (!bit)
-            log_warning("unknown EHLO keyword in smtpd_discard_ehlo_keywords: %s", word);
-        bits |= bit;
+        bits |= bit; /* unknown ones are passed over: later releases have more */
     }
     return bits;
 }
@@ -100,6 +98,8 @@ static void read_protocol(Settings *settings)
     settings->forbid_unauth_pipelining = config_bool(config, "smtpd_forbid_unauth_pipelining");
     settings->bare_newline_code = (int)config_int(config, "smtpd_forbid_bare_newline_reject_code");
     settings->connection_count_limit = (int)config_int(config, "smtpd_client_connection_count_limit");
+    settings->ipv4_prefix = (unsigned)config_int(config, "smtpd_client_ipv4_prefix_length");
+    settings->ipv6_prefix = (unsigned)config_int(config, "smtpd_client_ipv6_prefix_length");
     settings->content_filter = config_string(config, "content_filter");
 }
 

@@ -54,6 +54,7 @@ typedef struct {
     bool forbid_unauth_pipelining;
 
     int connection_count_limit;
+    unsigned ipv4_prefix, ipv6_prefix; /* clients of one such network count as one */
     MatchList *event_exceptions, *xforward_hosts, *xclient_hosts;
     bool rewrite_for_inet_interfaces; /* local_header_rewrite_clients */
     MatchList *rewrite_networks;

@@ -67,9 +67,14 @@ static void wake_head(Slots *slots)
 
 static void leave_line(Slots *slots, SlotPlace *place)
 {
+    bool was_head = g_queue_peek_head(&slots->line) == place;
+
     g_queue_remove(&slots->line, place);
     place->task = 0;
     atomic_fetch_sub(&slots->process->row->waiters, 1);
+    SlotPlace *head = g_queue_peek_head(&slots->line);
+    if (was_head && head) /* it looks for other generations' slots from now on */
+        sched_wake(slots->sched, head->task, WAKE_ANSWER);
 }
 
 /* Would the last in line wait longer than it may, by what is known of the filter? */

@@ -10,6 +10,7 @@
 #include "smtpd/slots.h"
 #include "spool/queue_notify.h"
 
+#define ADDRESS_COPIES 4 /* of a MAIL or RCPT line are kept: the line, the address as text, original and complete */
 #define QUEUE_FILE_ERROR "451 4.3.0 Error: queue file write error"
 
 typedef struct SinkClass SinkClass;
@@ -39,7 +40,7 @@ typedef struct {
     char *text; /* "name[addr]": session->peer */
     bool name_asked;
     guint64 name_query;     /* under way; 0: none */
-    bool counted;           /* in the connections per client */
+    char *counted;          /* the network that it counts for in the connections per client; NULL: none */
     unsigned discard;       /* EHLO_ bits */
     bool xforward, xclient; /* authorized */
     bool rewrite_local;     /* local_header_rewrite_clients matches */
@@ -59,6 +60,7 @@ typedef struct {
     GPtrArray *bcc;          /* BCC actions */
     guint64 size;            /* octets of lines received, with two for each line end */
     bool too_big;
+    size_t held;  /* octets of memory in the account */
     bool chunked; /* BDAT was used */
     bool content_begun;
     Opening opening;
@@ -81,6 +83,7 @@ struct Smtpd {
     Decision *decision;                /* of the command under way, while it is run again */
     Reply *refusal;                    /* what the sink says instead of yes; the reply of a chunk that is skipped */
     bool chunk_refused;                /* BDAT failed: further chunks are discarded until LAST or RSET */
+    bool chunk_in_mail;                /* and that was behind a MAIL */
 };
 
 /* Where a transaction goes. The functions are called with a transaction; those that give an Outcome may be called
@@ -137,6 +140,10 @@ void transaction_begin(Smtpd *smtpd, MailCommand *mail, const char *line); /* ta
 void transaction_end(Smtpd *smtpd,
                      bool aborted); /* aborted: the sink is told; forgets XFORWARD too. Nothing when there is none */
 bool transaction_in(const Session *session);
+/* Memory that the transaction takes until its end goes into the account; what must not be had any more is for the
+ * commands to refuse. */
+void transaction_hold(Smtpd *smtpd, size_t octets);
+bool smtpd_memory_is_full(const Smtpd *smtpd);
 void transaction_begin_content(Smtpd *smtpd); /* our headers */
 
 /* --- the commands; see commands.c --- */

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define TRANSACTION_OCTETS 1024 /* about what a transaction takes besides its texts */
+
 /* XFORWARD's values where there are any: then what is not given is unknown, never the connection's (XFORWARD_README).
  */
 static void fill_origin(const Smtpd *smtpd, Origin *origin)
@@ -36,6 +38,19 @@ static void fill_origin(const Smtpd *smtpd, Origin *origin)
         origin->is_local = false;
 }
 
+void transaction_hold(Smtpd *smtpd, size_t octets)
+{
+    account_take_anyway(server_account(smtpd->service->server), octets);
+    smtpd->transaction->held += octets;
+}
+
+bool smtpd_memory_is_full(const Smtpd *smtpd)
+{
+    const Account *account = server_account(smtpd->service->server);
+
+    return account->limit && account->used >= account->limit;
+}
+
 void transaction_begin(Smtpd *smtpd, MailCommand *mail, const char *line)
 {
     Transaction *transaction = g_new0(Transaction, 1);
@@ -59,6 +74,7 @@ void transaction_begin(Smtpd *smtpd, MailCommand *mail, const char *line)
         envelope->content_filter = g_strdup(smtpd->settings->content_filter);
     fill_origin(smtpd, &envelope->origin);
     smtpd->transaction = transaction;
+    transaction_hold(smtpd, TRANSACTION_OCTETS + ADDRESS_COPIES * strlen(line));
 }
 
 void transaction_end(Smtpd *smtpd, bool aborted)
@@ -66,12 +82,13 @@ void transaction_end(Smtpd *smtpd, bool aborted)
     Transaction *transaction = smtpd->transaction;
 
     xf_attrs_clear(&smtpd->forwarded);
-    smtpd->chunk_refused = false;
+    smtpd->chunk_refused = smtpd->chunk_in_mail = false;
     if (!transaction)
         return;
     if (aborted)
         smtpd->service->sink->abort(smtpd);
     smtpd->transaction = NULL;
+    account_return(server_account(smtpd->service->server), transaction->held);
     mail_command_clear(&transaction->mail);
     g_free(transaction->mail_line);
     envelope_free(transaction->envelope);
