@@ -138,7 +138,6 @@ CASES = {
     'u_tempfail': ('virtual_mailbox_maps = fail:x', 'nobody@virt.test', '451 4.3.0 <nobody@virt.test>: Temporary lookup failure'),
     # warn_if_reject, and no delay
     'warn': ('smtpd_recipient_restrictions = warn_if_reject reject, permit', 'alice@virt.test', 'ok'),
-    'postmaster': ('smtpd_client_restrictions = reject', 'postmaster', 'ok'),
 }
 
 # What decides an address's class is one thing for all servers of an instance.

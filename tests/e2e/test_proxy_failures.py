@@ -390,13 +390,10 @@ def test_endless_line(mta):
 
 
 def test_reply_before_its_command(mta):
-    """Replies that the filter gives too early are never taken for those of the next command."""
-    for early in (b'220 hi\r\n250 early\r\n', ):
-        with mta.sink('filter', {'connect': early, 'EHLO': '500 no', 'MAIL': '250 x'}), mta.session('direct') as client:
-            client.cmd('MAIL FROM:<a@b.example>', 250)
-            reply = client.cmd('RCPT TO:<alice@virt.test>', None)
-            if mta.newer:
-                assert reply == E
+    """A reply that came too early makes no recipient accepted that the filter refused."""
+    with mta.sink('filter', {'connect': b'220 hi\r\n250 early\r\n', 'EHLO': '500 no', 'MAIL': '250 x'}), mta.session('direct') as client:
+        client.cmd('MAIL FROM:<a@b.example>', 250)
+        assert client.cmd('RCPT TO:<alice@virt.test>')[0] in '45'
 
 
 @pytest.mark.gatepost_only

@@ -21,9 +21,10 @@ def mta(sut):
     with open(HERE + '/data/specification-master.cf') as file:
         example = file.read()
     # Debian's chroot is of no use here: an empty field is the default, which is n.
-    with Namespace(more='echo "127.0.0.1 localhost\n192.0.2.7 far.example.test" > /etc/hosts; '
-                        'ip addr add 192.0.2.1/24 dev lo; ip addr add 192.0.2.7/24 dev lo') as namespace:
-        mta = sut(main='inet_interfaces = all\ninet_protocols = ipv4\nmynetworks = 127.0.0.0/8\n',
+    with Namespace(more='echo "127.0.0.1 localhost\n::1 localhost\n192.0.2.7 far.example.test other.example.test" > /etc/hosts; '
+                        'echo "nameserver 127.0.0.1" > /etc/resolv.conf; '
+                        'for n in 1 7 9; do ip addr add 192.0.2.$n/24 dev lo; done') as namespace:
+        mta = sut(main='inet_interfaces = all\ninet_protocols = all\nmynetworks = 127.0.0.0/8 [::1]/128\n',
                   base=MASTER)
         mta.prefix = namespace.prefix
         with open(mta.dir + '/conf/master.cf', 'a') as file:
@@ -103,6 +104,28 @@ def test_process_limit(mta):
                  'master')
     mta.log.wait_text('warning: to avoid this condition, increase the process count in master.cf or reduce the service time per client', mark,
                       'master')
+
+
+def test_ipv6(mta, relay):
+    mark = mta.log.mark()
+    with connect(mta, '::1') as client:
+        client.expect(220)
+        client.cmd('EHLO client.example', 250)
+        qid = client.message(wanted=QUEUED).rpartition(' ')[2]
+        client.quit()
+    assert b'\r\nXFORWARD NAME=localhost ADDR=IPv6:::1 PORT=%d HELO=client.example ' % client.port in relay.wait(1).front
+    mta.log.wait_text('connect from localhost[::1]', mark, 'smtpd')
+    mta.log.wait_text(f'{qid}: client=localhost[127.0.0.1], orig_client=localhost[::1]', mark, 'smtpd')
+    assert b'Received: from client.example (localhost [IPv6:::1])\n' in mta.maildir('alice').wait_for(qid.encode())
+
+
+def test_client_without_a_name(mta):
+    """Nobody answers for it: it is unknown, after a while that a client bears."""
+    mark = mta.log.mark()
+    with connect(mta, '192.0.2.1', '192.0.2.9') as client:
+        client.expect(220)
+        client.quit()
+    mta.log.wait_text('connect from unknown[192.0.2.9]', mark, 'smtpd')
 
 
 @pytest.mark.parametrize('words', [

@@ -89,6 +89,7 @@ class Instance:
     """
 
     newer = True  # has what later releases than 3.7 brought
+    xclient_offer = 'XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT'
     prefix = ()  # words before every command: to run it in a namespace
 
     def __init__(self, ports, main='', services=None, master='', base=MASTER):

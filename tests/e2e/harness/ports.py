@@ -11,7 +11,7 @@ BLOCKS = range(20000, 32000, BLOCK)
 class Ports:
     def __init__(self):
         for base in BLOCKS:
-            self._lock = os.open(f'/tmp/gatepost-test-ports-{base}', os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._lock = self._open(f'/tmp/gatepost-test-ports-{base}')
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -20,6 +20,14 @@ class Ports:
             self._cycle = itertools.cycle(range(base, base + BLOCK))
             return
         raise RuntimeError('no free block of ports')
+
+    @staticmethod
+    def _open(path):
+        """Whoever made the file: the next user may not write it, but reading is enough for a lock."""
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def take(self):
         for _ in range(BLOCK):
