@@ -1,5 +1,6 @@
 /* action.c - what access tables and policies can say (access(5)). */
 #include "access/private.h"
+#include "route/dsn.h"
 
 #include <string.h>
 

@@ -122,9 +122,7 @@ typedef struct {
 } Found;
 Verdict apply_action(Evaluation *evaluation, const Found *found);
 
-/* ---- dsn.c ---- */
-/* The length of the status code that text begins with ("5.7.1"), 0 for none. */
-size_t dsn_length(const char *text);
+/* ---- dsn_class.c ---- */
 /* Sender, recipient and other classes have their own address status codes: corrects dsn ("5.1.8") and says so in the
  * log. Caller frees. */
 char *dsn_for_class(Evaluation *evaluation, const char *dsn, const char *class);

@@ -1,5 +1,6 @@
 /* exist.c - whether there is such a recipient. */
 #include "mail/address.h"
+#include "route/dsn.h"
 #include "route/private.h"
 
 #include <string.h>
@@ -68,22 +69,6 @@ static char *unknown_user(const Route *route, const Role *role, gint64 code, con
 
     return g_strdup_printf("%d %s%s <%s>: %s rejected: User unknown%s", (int)code, dsn, role->dsn + 1, role->text,
                            role->label, route->show_table_name ? named : "");
-}
-
-/* The length of the status code "d.d.d" that text begins with, 0 for none. */
-static size_t dsn_length(const char *text)
-{
-    size_t len = 0;
-
-    for (int part = 0; part < 3; part++) {
-        size_t digits = strspn(text + len, "0123456789");
-        if (digits == 0 || digits > 3 || (part == 0 && (digits != 1 || !strchr("245", *text))))
-            return 0;
-        len += digits;
-        if (part < 2 && text[len++] != '.')
-            return 0;
-    }
-    return text[len] == '\0' || g_ascii_isspace(text[len]) ? len : 0;
 }
 
 /* The refusal of a transport that only says no. */

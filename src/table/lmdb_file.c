@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* Address space, not memory: a file that another program makes larger while it is open here must fit. */
-#define MAP_SIZE ((size_t)1 << 32)
+#define MAP_SIZE (sizeof(void *) > 4 ? (size_t)1 << 32 : (size_t)1 << 28)
 
 struct LmdbFile {
     char *path;

@@ -1,25 +1,8 @@
-/* dsn.c - enhanced status codes (RFC 3463) in access tables. */
+/* dsn_class.c - enhanced status codes (RFC 3463) in access tables, for whom they are about. */
 #include "access/private.h"
 #include "base/log.h"
 
 #include <string.h>
-
-size_t dsn_length(const char *text)
-{
-    size_t len = 2;
-
-    if (!strchr("245", text[0]) || !text[0] || text[1] != '.')
-        return 0;
-    for (int part = 0; part < 2; part++) {
-        size_t digits = strspn(text + len, "0123456789");
-        if (digits == 0 || digits > 3)
-            return 0;
-        len += digits;
-        if (part == 0 && text[len++] != '.')
-            return 0;
-    }
-    return text[len] == '\0' || g_ascii_isspace(text[len]) ? len : 0;
-}
 
 /* Codes x.1.N: what N becomes for a sender and for a recipient. A recipient's "bad sender" cannot be, nor the reverse.
  */
