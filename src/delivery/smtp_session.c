@@ -347,7 +347,7 @@ static char *make_rcpt(const Session *session, const Recipient *recipient)
 static bool check_offers(Session *session)
 {
     const Attempt *attempt = session->attempt;
-    guint64 size = spool_message_size(attempt->message);
+    guint64 size = spool_message_wire_size(attempt->message);
 
     if (session->size_max > 0 && size > session->size_max) {
         g_autofree char *text =

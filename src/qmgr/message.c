@@ -136,7 +136,8 @@ void message_defer_job(Qmgr *qmgr, Job *job, const char *dsn, const char *text)
 static bool resolve(Qmgr *qmgr, const Envelope *envelope, const char *address, char **ret_transport, char **ret_nexthop)
 {
     if (!envelope->content_filter)
-        return route_resolve(qmgr->route, envelope->sender, address, ret_transport, ret_nexthop);
+        return route_resolve(qmgr->route, envelope->sender ? envelope->sender : "", address, ret_transport,
+                             ret_nexthop);
     const char *colon = strchr(envelope->content_filter, ':');
     const char *domain = address_domain(address);
     if (!colon || colon == envelope->content_filter)

@@ -304,19 +304,25 @@ static void a_message_is_delivered_and_removed(void **state)
 {
     Fixture *fixture = *state;
 
+    Task task;
+    g_autofree char *id = NULL;
+
     start(fixture);
-    wait_readable(fixture->control); /* ready */
-    gint64 deadline = clock_ms() + DEADLINE_MS;
-    while (access("gatepost/qmgr.lock", F_OK) < 0 && clock_ms() < deadline)
-        usleep(1000);
-    usleep(20000); /* it notes the time that it took over */
-    g_autofree char *id = submit(fixture, "u@virtual.n.test");
-    Task task = accept_task(fixture->listener);
+    for (int tries = 0;; tries++) { /* the first ones may be older than the queue manager, or found by its first scan */
+        id = submit(fixture, "u@virtual.n.test");
+        task = accept_task(fixture->listener);
+        if (!task.request->again)
+            break;
+        assert_true(tries < 1000);
+        report(&task, 0, REPORT_PLAIN, RESULT_SENT, "2.0.0");
+        end_task(&task);
+        wait_for_log("%s: removed", id);
+        g_free(g_steal_pointer(&id));
+    }
     assert_string_equal(task.request->id, id);
     assert_string_equal(task.request->transport, "virtual");
     assert_string_equal(task.request->nexthop, "n");
     assert_string_equal(g_array_index(task.request->recipients, DeliveryRecipient, 0).address, "u@virtual.n.test");
-    assert_false(task.request->again);
     g_autoptr(GPtrArray) active = queue_ask_active(fixture->notify, DEADLINE_MS, NULL);
     assert_int_equal(active->len, 1);
     assert_string_equal(g_ptr_array_index(active, 0), id);
