@@ -453,6 +453,7 @@ static bool prepare(Master *master, GError **error)
     return master->units != NULL;
 }
 
+/* The locks are left to the end of the process: who waits for it looks at them. */
 static void clear(Master *master)
 {
     g_clear_pointer(&master->units, g_ptr_array_unref);
@@ -465,8 +466,6 @@ static void clear(Master *master)
     fd_clear(&master->options.notify_fd);
     fd_clear(&master->signals);
     fd_clear(&master->page_fd);
-    fd_clear(&master->data_lock); /* last: who waits for our end looks at the locks */
-    fd_clear(&master->pid_lock);
 }
 
 int master_run(Plan *plan, LogDestination *log, const MasterOptions *options)
