@@ -71,7 +71,7 @@ static bool add_brackets(Posix *posix, GError **error)
                 return false;
             continue;
         }
-        if (strchr("\\[]^", *posix->in))
+        if (strchr("\\[]^.:=", *posix->in)) /* "[.x.]" alone would be a class within none to PCRE2 */
             g_string_append_c(posix->out, '\\');
         g_string_append_c(posix->out, *posix->in++);
     }
@@ -162,8 +162,10 @@ static bool add_escape(Posix *posix, GError **error)
     if (!c)
         return fail(error, "Trailing backslash");
     posix->in += 2;
-    if (!posix->extended && strchr("(){}|+?", c))
-        return c == '}' ? (add_literal(posix, c), true) : add_operator(posix, c, error);
+    bool is_operator = !posix->extended && strchr("(){|+?", c);
+    bool is_repetition = c == '+' || c == '?';
+    if (is_operator && !(is_repetition && posix->atom == NO_ATOM)) /* at the start of a branch they are themselves */
+        return add_operator(posix, c, error);
     if (strchr("wWsSbB", c)) {
         const char text[] = {'\\', c, '\0'};
         strchr("bB", c) ? add_anchor(posix, text) : add_atom(posix, text);
@@ -191,7 +193,7 @@ static bool ends_branch(const char *after)
     return !*after || strncmp(after, "\\)", 2) == 0 || strncmp(after, "\\|", 2) == 0;
 }
 
-static bool is_operator(const Posix *posix, const char *start)
+static bool begins_operator(const Posix *posix, const char *start)
 {
     char c = *posix->in;
 
@@ -216,7 +218,7 @@ static bool add_item(Posix *posix, const char *start, GError **error)
         return add_brackets(posix, error);
     if (*posix->in == '\\')
         return add_escape(posix, error);
-    if (is_operator(posix, start)) {
+    if (begins_operator(posix, start)) {
         posix->in++;
         return add_operator(posix, text[0], error);
     }
