@@ -16,7 +16,7 @@
 
 static void note_reply(Session *session, int code)
 {
-    session->reply_code = code;
+    session->reply_code = code >= 100 ? code : 500; /* a filter's garbage is no success */
     if (code == 421 || code == 521)
         session->phase = PHASE_CLOSING;
 }
@@ -452,6 +452,8 @@ static bool finish_content(Session *session, Step *step)
 {
     if (!settled(session, session->class->end(session), step))
         return true;
+    if (session->reply_code < 200 || session->reply_code > 299) /* also a filter's 354 */
+        session->reply_code = MAX(session->reply_code, 400);
     command_finished(session);
     return false;
 }
