@@ -104,11 +104,12 @@ static void warn_of_limit(Server *server, gint64 now)
 
     if (before && now - before < STRESS_TIME_MS)
         return;
-    const char *canonical = strchr(process->identity, '/');
+    const char *canonical = strchr(process->identity, '/') + 1; /* "127.0.0.1:25", or ":25" which is shown as "25" */
+    canonical += *canonical == ':';
     log_warning_as(
         "master",
         "service \"%s\" (%s) has reached its process limit \"%d\": new clients may experience noticeable delays",
-        process->name, canonical ? canonical + 1 : process->identity, process->maxproc);
+        process->name, canonical, process->maxproc);
     log_warning_as("master",
                    "to avoid this condition, increase the process count in master.cf or reduce the service time "
                    "per client");

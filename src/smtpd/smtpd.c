@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #define COMMIT_PLACES 32    /* threads that may wait for the disk at once */
-#define RESOLVER_TIMEOUT 60 /* seconds; a client waits for its name no longer */
+#define RESOLVER_TIMEOUT 5 /* seconds: a client whose name DNS does not tell is greeted as unknown then */
 #define MEMORY_SHARE 4      /* clients may make us hold this part of the machine's memory: one in so many */
 
 static bool make_settings(SmtpdService *service, const MainCf *main_cf, GError **error)
