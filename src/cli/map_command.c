@@ -1,63 +1,22 @@
-/* map_command.c - making, changing and asking lookup tables. Indexes are lmdb files alone: hash: and btree: stand for
- * them.
- *
- * A changed index is a new file, renamed when it is whole: readers see the old one or the new one. */
+/* map_command.c - the command line, and asking tables. map_index.c makes and changes them. */
 #include "cli/map_command.h"
 #include "base/fail.h"
-#include "base/fd.h"
 #include "base/log.h"
-#include "config/config.h"
-#include "table/lmdb_file.h"
+#include "cli/map_index.h"
 #include "table/table.h"
-#include "table/text.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define USAGE "usage: %s [-finNoprsvw] [-c config_dir] [-d key] [-q key] [map_type:]file..."
-
-typedef struct {
-    const char *config_dir;
-    const char *query, *delete; /* keys; "-": from standard input; NULL: not asked for */
-    bool list;
-    bool incremental;
-    bool exact;           /* keys are not folded */
-    bool without_nul;     /* -n */
-    bool keep_privileges; /* -o: root stays root for a file that is another user's */
-    bool own_permissions; /* -p: the source's permissions are not taken over */
-    bool replace;         /* -r: a later record replaces */
-    bool quiet;           /* -w: and nothing is said of duplicates */
-} MapOptions;
-
-/* The spec of a table without type, by main.cf's default_database_type. NULL: error. */
-static char *complete_spec(const MapOptions *options, const char *spec, GError **error)
-{
-    const char *type;
-
-    if (strchr(spec, ':'))
-        return g_strdup(spec);
-    g_autoptr(MainCf) main_cf = main_cf_read(options->config_dir, error);
-    if (!main_cf)
-        return NULL;
-    g_autoptr(Config) config = config_new(main_cf, &(ConfigScope){.process_name = "postmap", .stress = ""}, error);
-    if (!config)
-        return NULL;
-    type = config_lookup(config, "default_database_type");
-    return g_strdup_printf("%s:%s", type && *type ? type : "lmdb", spec);
-}
 
 /* ---- Asking ---- */
 
 static Table *open_for_reading(const MapOptions *options, const char *name, GError **error)
 {
-    g_autofree char *spec = complete_spec(options, name, error);
+    g_autofree char *spec = map_complete_spec(options, name, error);
 
     return spec ? table_open_strict(spec, options->exact, error) : NULL;
 }
@@ -107,28 +66,10 @@ static bool ask_one(const GPtrArray *tables, const char *key, bool *ret_found, G
     return result != TABLE_FAILED;
 }
 
-/* Reads a line without its end; NULL at the end of input. The caller frees. */
-static char *read_key(void)
-{
-    char *line = NULL;
-    size_t size = 0;
-    ssize_t len = getline(&line, &size, stdin);
-
-    if (len < 0) {
-        free(line);
-        return NULL;
-    }
-    while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
-        line[--len] = '\0';
-    char *key = g_strdup(line);
-    free(line);
-    return key;
-}
-
 static bool ask_many(const GPtrArray *tables, bool *ret_found, GError **error)
 {
     for (;;) {
-        g_autofree char *key = read_key();
+        g_autofree char *key = map_read_key();
         g_autofree char *value = NULL;
         if (!key)
             return true;
@@ -171,195 +112,6 @@ static bool read_tables(const MapOptions *options, char **names, bool *ret_found
     if (strcmp(options->query, "-") == 0)
         return ask_many(tables, ret_found, error);
     return ask_one(tables, options->query, ret_found, error);
-}
-
-/* ---- Making and changing ---- */
-
-typedef struct {
-    char *source;  /* the text file */
-    char *path;    /* the index */
-    char *spec;    /* "lmdb:file", for warnings */
-    int directory; /* locked against others who change an index in it */
-} Target;
-
-static void target_clear(Target *target)
-{
-    g_free(target->source);
-    g_free(target->path);
-    g_free(target->spec);
-    fd_clear(&target->directory);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Target, target_clear)
-
-static bool target_find(const MapOptions *options, const char *name, Target *ret, GError **error)
-{
-    g_autofree char *spec = complete_spec(options, name, error);
-
-    if (!spec)
-        return false;
-    const char *file = strchr(spec, ':') + 1;
-    g_autofree char *type = g_strndup(spec, (size_t)(file - spec) - 1);
-    if (strcmp(type, "hash") == 0 || strcmp(type, "btree") == 0)
-        log_warning("%s: the index is made as %s.lmdb, which stands for type %s here", spec, file, type);
-    else if (strcmp(type, "lmdb") != 0)
-        return fail(error, "unsupported dictionary type: %s does not support bulk-mode creation.", type);
-    ret->source = g_strdup(file);
-    ret->path = g_strconcat(file, ".lmdb", NULL);
-    ret->spec = g_strconcat("lmdb:", file, NULL);
-    return true;
-}
-
-static bool target_lock(Target *target, GError **error)
-{
-    g_autofree char *directory = g_path_get_dirname(target->path);
-
-    target->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (target->directory < 0)
-        return fail_errno(error, "open %s", directory);
-    while (flock(target->directory, LOCK_EX) < 0)
-        if (errno != EINTR)
-            return fail_errno(error, "lock %s", directory);
-    return true;
-}
-
-/* A text that is another user's is read, and its index written, as that user. */
-static bool become_owner(const MapOptions *options, int source, GError **error)
-{
-    struct stat status;
-
-    if (geteuid() != 0 || options->keep_privileges)
-        return true;
-    if (fstat(source, &status) < 0)
-        return fail_errno(error, "stat");
-    if (status.st_uid == 0)
-        return true;
-    if (setgroups(0, NULL) < 0 || setegid(status.st_gid) < 0 || seteuid(status.st_uid) < 0)
-        return fail_errno(error, "become the owner of the file");
-    return true;
-}
-
-static bool become_self(GError **error)
-{
-    if (geteuid() == getuid())
-        return true;
-    return (seteuid(getuid()) == 0 && setegid(getgid()) == 0) || fail_errno(error, "become root again");
-}
-
-static bool put_record(const MapOptions *options, const Target *target, LmdbWriter *writer, const char *key,
-                       const char *value, GError **error)
-{
-    g_autofree char *own_key = options->exact ? g_strdup(key) : table_fold_key(key);
-
-    if (strlen(own_key) > LMDB_KEY_MAX) {
-        log_warning("%s: ignoring a key of %zu octets, more than %d: \"%.30s...\"", target->spec, strlen(own_key),
-                    LMDB_KEY_MAX, key);
-        return true;
-    }
-    LmdbResult result = lmdb_writer_put(writer, own_key, value, options->replace, error);
-    if (result == LMDB_FOUND && !options->replace && !options->quiet)
-        log_warning("%s: duplicate entry: \"%s\"", target->spec, own_key);
-    return result != LMDB_FAILED;
-}
-
-static bool put_records(const MapOptions *options, const Target *target, LmdbWriter *writer, Lines *lines,
-                        const char *shown, GError **error)
-{
-    for (;;) {
-        g_autofree char *key = NULL;
-        g_autofree char *value = NULL;
-        int line;
-
-        switch (text_next(lines, shown, TEXT_FOR_INDEX, &key, &value, &line, error)) {
-        case TEXT_END:
-            return true;
-        case TEXT_ERROR:
-            return false;
-        case TEXT_SKIPPED:
-            break;
-        case TEXT_RECORD:
-            if (!put_record(options, target, writer, key, value, error))
-                return false;
-            break;
-        }
-    }
-}
-
-/* What an index holds already, as the start of its successor. An index that is not there holds nothing. */
-static bool copy_present(const Target *target, LmdbWriter *writer, GError **error)
-{
-    if (access(target->path, F_OK) < 0 && errno == ENOENT)
-        return true;
-    g_autoptr(LmdbFile) present = lmdb_file_open(target->path, error);
-    return present && lmdb_writer_copy(writer, present, error);
-}
-
-static bool write_index(const MapOptions *options, Target *target, Lines *lines, const char *shown, GError **error)
-{
-    if (!target_lock(target, error))
-        return false;
-    g_autoptr(LmdbWriter) writer = lmdb_writer_new(target->path, !options->without_nul, error);
-    return writer && (!options->incremental || copy_present(target, writer, error)) &&
-           put_records(options, target, writer, lines, shown, error) &&
-           lmdb_writer_commit(writer, options->own_permissions ? NULL : target->source, error);
-}
-
-static bool make_index(const MapOptions *options, const char *name, GError **error)
-{
-    g_auto(Target) target = {.directory = -1};
-
-    if (!target_find(options, name, &target, error))
-        return false;
-    const char *shown = options->incremental ? "stdin" : target.source;
-    auto_fd fd = options->incremental ? dup(STDIN_FILENO) : open(target.source, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return fail_errno(error, "open %s", shown);
-    if (!options->incremental && !become_owner(options, fd, error))
-        return false;
-    g_autoptr(Lines) lines = lines_open_fd(shown, fd_steal(&fd));
-    return write_index(options, &target, lines, shown, error) && become_self(error);
-}
-
-static bool delete_key(LmdbWriter *writer, const MapOptions *options, const char *key, bool *ret_found, GError **error)
-{
-    g_autofree char *own_key = options->exact ? g_strdup(key) : table_fold_key(key);
-    LmdbResult result = lmdb_writer_delete(writer, own_key, error);
-
-    *ret_found |= result == LMDB_FOUND;
-    return result != LMDB_FAILED;
-}
-
-static bool delete_from(const MapOptions *options, const char *name, const GPtrArray *keys, bool *ret_found,
-                        GError **error)
-{
-    g_auto(Target) target = {.directory = -1};
-    bool found = false;
-
-    if (!target_find(options, name, &target, error) || !target_lock(&target, error))
-        return false;
-    g_autoptr(LmdbFile) present = lmdb_file_open(target.path, error);
-    g_autoptr(LmdbWriter) writer = present ? lmdb_writer_new(target.path, !options->without_nul, error) : NULL;
-    if (!writer || !lmdb_writer_copy(writer, present, error))
-        return false;
-    for (guint i = 0; i < keys->len; i++)
-        if (!delete_key(writer, options, g_ptr_array_index(keys, i), &found, error))
-            return false;
-    *ret_found |= found;
-    return !found || lmdb_writer_commit(writer, options->own_permissions ? NULL : target.source, error);
-}
-
-static bool delete_keys(const MapOptions *options, char **names, bool *ret_found, GError **error)
-{
-    g_autoptr(GPtrArray) keys = g_ptr_array_new_with_free_func(g_free);
-
-    if (strcmp(options->delete, "-") != 0)
-        g_ptr_array_add(keys, g_strdup(options->delete));
-    else
-        for (char *key; (key = read_key()) != NULL;)
-            g_ptr_array_add(keys, key);
-    for (; *names; names++)
-        if (!delete_from(options, *names, keys, ret_found, error))
-            return false;
-    return true;
 }
 
 /* ---- The command line ---- */
@@ -424,10 +176,10 @@ static bool run(const MapOptions *options, char **names, bool *ret_found, GError
     if (options->query || options->list)
         return read_tables(options, names, ret_found, error);
     if (options->delete)
-        return delete_keys(options, names, ret_found, error);
+        return map_delete_keys(options, names, ret_found, error);
     *ret_found = true;
     for (; *names; names++)
-        if (!make_index(options, *names, error))
+        if (!map_make_index(options, *names, error))
             return false;
     return true;
 }

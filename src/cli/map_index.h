@@ -1,0 +1,29 @@
+/* map_index.h - the part of `gatepost map` that writes. */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+
+/* The command line. */
+typedef struct {
+    const char *config_dir;
+    const char *query, *delete; /* keys; "-": from standard input; NULL: not asked for */
+    bool list;
+    bool incremental;
+    bool exact;           /* keys are not folded */
+    bool without_nul;     /* -n */
+    bool keep_privileges; /* -o: root stays root for a file that is another user's */
+    bool own_permissions; /* -p: the source's permissions are not taken over */
+    bool replace;         /* -r: a later record replaces */
+    bool quiet;           /* -w: and nothing is said of duplicates */
+} MapOptions;
+
+/* The spec of a table named without type, by main.cf's default_database_type. NULL: error. Caller frees. */
+char *map_complete_spec(const MapOptions *options, const char *spec, GError **error);
+/* Reads a line of standard input without its end; NULL at the end of input. The caller frees. */
+char *map_read_key(void);
+
+/* Makes the index of a text file, or with -i adds records from standard input to it. */
+bool map_make_index(const MapOptions *options, const char *name, GError **error);
+/* Deletes a key, or those that standard input has, from all indexes named (NULL-terminated). ret_found: one was there.
+ */
+bool map_delete_keys(const MapOptions *options, char **names, bool *ret_found, GError **error);
