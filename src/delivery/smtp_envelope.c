@@ -1,0 +1,175 @@
+/* smtp_envelope.c - MAIL and RCPT. */
+#include "delivery/smtp_session.h"
+#include "mail/address.h"
+#include "mail/xtext.h"
+
+#include <string.h>
+
+/* Recipients whose commands go out before a reply is read: both ends' buffers have room for that. */
+#define PIPELINE_MAX 100
+
+/* An address for a command: one line, whatever stands in it. */
+static char *wire_address(const SmtpSession *session, const char *address)
+{
+    char *text =
+        config_bool(session->smtp->config, "smtp_quote_rfc821_envelope") ? address_quote(address) : g_strdup(address);
+
+    return g_strdelimit(text, "\r\n", '?');
+}
+
+static char *make_mail(const SmtpSession *session)
+{
+    const Envelope *envelope = attempt_envelope(session->attempt);
+    g_autofree char *sender = wire_address(session, envelope->sender ? envelope->sender : "");
+    g_autoptr(GString) line = g_string_new("MAIL FROM:<");
+
+    g_string_append_printf(line, "%s>", sender);
+    if (session->offers & OFFER_SIZE)
+        g_string_append_printf(line, " SIZE=%" G_GUINT64_FORMAT, spool_message_wire_size(session->attempt->message));
+    if (session->offers & OFFER_8BITMIME && envelope->body != BODY_UNSPECIFIED)
+        g_string_append(line, envelope->body == BODY_8BITMIME ? " BODY=8BITMIME" : " BODY=7BIT");
+    if (session->offers & OFFER_SMTPUTF8 && envelope->smtputf8)
+        g_string_append(line, " SMTPUTF8");
+    if (session->offers & OFFER_DSN) {
+        if (envelope->ret != DSN_RET_NONE)
+            g_string_append(line, envelope->ret == DSN_RET_FULL ? " RET=FULL" : " RET=HDRS");
+        if (envelope->envid)
+            g_string_append_printf(line, " ENVID=%s", envelope->envid);
+    }
+    return g_string_free(g_steal_pointer(&line), FALSE);
+}
+
+static void append_notify(GString *line, unsigned notify)
+{
+    static const struct {
+        unsigned bit;
+        const char *name;
+    } rows[] = {{DSN_NOTIFY_NEVER, "NEVER"},
+                {DSN_NOTIFY_SUCCESS, "SUCCESS"},
+                {DSN_NOTIFY_FAILURE, "FAILURE"},
+                {DSN_NOTIFY_DELAY, "DELAY"}};
+    const char *before = " NOTIFY=";
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        if (!(notify & rows[i].bit))
+            continue;
+        g_string_append_printf(line, "%s%s", before, rows[i].name);
+        before = ",";
+    }
+}
+
+static char *make_rcpt(const SmtpSession *session, const Recipient *recipient)
+{
+    g_autofree char *address = wire_address(session, recipient->address);
+    g_autoptr(GString) line = g_string_new("RCPT TO:<");
+
+    g_string_append_printf(line, "%s>", address);
+    if (session->offers & OFFER_DSN) {
+        append_notify(line, recipient->notify);
+        if (recipient->dsn_orcpt && recipient->dsn_orcpt[0]) {
+            g_string_append_printf(line, " ORCPT=%s", recipient->dsn_orcpt);
+        } else if (recipient->original && recipient->original[0]) {
+            g_autofree char *quoted = wire_address(session, recipient->original);
+            g_autofree char *encoded = xtext_encode(quoted);
+            g_string_append_printf(line, " ORCPT=rfc822;%s", encoded);
+        }
+    }
+    return g_string_free(g_steal_pointer(&line), FALSE);
+}
+
+/* What can be told from the offers alone. */
+static bool check_offers(SmtpSession *session)
+{
+    const Attempt *attempt = session->attempt;
+    guint64 size = spool_message_wire_size(attempt->message);
+
+    if (session->size_max > 0 && size > session->size_max) {
+        g_autofree char *text =
+            g_strdup_printf("message size %" G_GUINT64_FORMAT " exceeds size limit %" G_GUINT64_FORMAT " of server %s",
+                            size, session->size_max, session->peer->name);
+        return smtp_give_up(session, "5.3.4", false, text);
+    }
+    if (attempt_envelope(attempt)->smtputf8 && !(session->offers & OFFER_SMTPUTF8)) {
+        g_autofree char *text =
+            g_strdup_printf("SMTPUTF8 is required, but was not offered by host %s", session->peer->name);
+        return smtp_give_up(session, "5.6.7", false, text);
+    }
+    return true;
+}
+
+static void take_rcpt_reply(SmtpSession *session, guint index)
+{
+    if (reply_is(session->reply, 2)) {
+        session->accepted[index] = true;
+        return;
+    }
+    g_autofree char *text = smtp_said(session, "RCPT TO command");
+    SmtpDsn dsn = smtp_reply_dsn(session->reply);
+    attempt_finish(session->attempt, index,
+                   &(Outcome){.status = reply_is(session->reply, 5) ? RESULT_BOUNCED : RESULT_DEFERRED,
+                              .dsn = dsn.code,
+                              .relay = session->peer->relay,
+                              .text = text});
+}
+
+static bool send_envelope_pipelined(SmtpSession *session, const char *mail)
+{
+    Attempt *attempt = session->attempt;
+    g_autoptr(GError) error = NULL;
+    bool mail_refused;
+
+    client_queue_line(session->client, mail);
+    for (guint i = 0; i < attempt_count(attempt); i++) {
+        g_autofree char *rcpt = attempt->done[i] ? NULL : make_rcpt(session, attempt_recipient(attempt, i));
+        if (rcpt)
+            client_queue_line(session->client, rcpt);
+    }
+    if (!client_read_reply(session->client, &session->reply, &error))
+        return smtp_connection_failed(session, error, "sending MAIL FROM");
+    mail_refused = !reply_is(session->reply, 2);
+    if (mail_refused)
+        return smtp_refused(session,
+                            "MAIL FROM command"); /* the replies to RCPT are not of interest: the session ends */
+    smtp_set_timeout(session, "smtp_rcpt_timeout");
+    for (guint i = 0; i < attempt_count(attempt); i++) {
+        if (attempt->done[i])
+            continue;
+        if (!client_read_reply(session->client, &session->reply, &error))
+            return smtp_connection_failed(session, error, "sending RCPT TO");
+        take_rcpt_reply(session, i);
+    }
+    return true;
+}
+
+static bool send_envelope_in_turn(SmtpSession *session, const char *mail)
+{
+    Attempt *attempt = session->attempt;
+    g_autoptr(GError) error = NULL;
+
+    if (!client_command_line(session->client, &session->reply, &error, mail))
+        return smtp_connection_failed(session, error, "sending MAIL FROM");
+    if (!reply_is(session->reply, 2))
+        return smtp_refused(session, "MAIL FROM command");
+    smtp_set_timeout(session, "smtp_rcpt_timeout");
+    for (guint i = 0; i < attempt_count(attempt); i++) {
+        g_autofree char *rcpt = attempt->done[i] ? NULL : make_rcpt(session, attempt_recipient(attempt, i));
+        if (!rcpt)
+            continue;
+        if (!client_command_line(session->client, &session->reply, &error, rcpt))
+            return smtp_connection_failed(session, error, "sending RCPT TO");
+        take_rcpt_reply(session, i);
+    }
+    return true;
+}
+
+bool smtp_send_envelope(SmtpSession *session)
+{
+    bool pipelined = session->offers & OFFER_PIPELINING && attempt_count(session->attempt) <= PIPELINE_MAX;
+    g_autofree char *mail = NULL;
+
+    if (!check_offers(session))
+        return false;
+    mail = make_mail(session);
+    smtp_set_timeout(session, "smtp_mail_timeout");
+    return pipelined ? send_envelope_pipelined(session, mail) : send_envelope_in_turn(session, mail);
+}

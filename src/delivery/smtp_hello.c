@@ -1,0 +1,153 @@
+/* smtp_hello.c - the beginning of a dialogue: who is there, what it can do, and on whose behalf we come. */
+#include "base/log.h"
+#include "delivery/smtp_session.h"
+#include "smtp/xforward.h"
+
+#include <string.h>
+
+static const struct {
+    const char *keyword;
+    unsigned bit;
+} keywords[] = {{"PIPELINING", OFFER_PIPELINING},
+                {"8BITMIME", OFFER_8BITMIME},
+                {"SIZE", OFFER_SIZE},
+                {"DSN", OFFER_DSN},
+                {"SMTPUTF8", OFFER_SMTPUTF8}};
+
+/* ---- greeting and HELO ---- */
+
+static bool is_discarded(const GPtrArray *discard, const char *keyword)
+{
+    for (guint i = 0; i < discard->len; i++)
+        if (g_ascii_strcasecmp(g_ptr_array_index(discard, i), keyword) == 0)
+            return true;
+    return false;
+}
+
+static void take_offer(SmtpSession *session, const char *line, const GPtrArray *discard)
+{
+    g_auto(GStrv) words = g_strsplit_set(line, " =", 3);
+
+    if (!words[0] || is_discarded(discard, words[0]))
+        return;
+    for (size_t i = 0; i < G_N_ELEMENTS(keywords); i++)
+        if (g_ascii_strcasecmp(words[0], keywords[i].keyword) == 0)
+            session->offers |= keywords[i].bit;
+    if (words[1] && g_ascii_strcasecmp(words[0], "SIZE") == 0)
+        session->size_max = g_ascii_strtoull(words[1], NULL, 10);
+    if (g_ascii_strcasecmp(words[0], "XFORWARD") == 0)
+        session->xforward = xforward_offer_parse(line);
+}
+
+static void take_offers(SmtpSession *session)
+{
+    g_autoptr(GPtrArray) discard = config_split(config_string(session->smtp->config, "smtp_discard_ehlo_keywords"));
+    g_auto(GStrv) lines = g_strsplit(reply_text(session->reply), "\n", 0);
+
+    for (guint i = 1; lines[0] && lines[i]; i++)
+        if (strlen(lines[i]) > 4)
+            take_offer(session, lines[i] + 4, discard);
+}
+
+static bool refused_to_talk(SmtpSession *session)
+{
+    g_autofree char *line = smtp_reply_line(session->reply);
+    g_autofree char *text = g_strdup_printf("host %s refused to talk to me: %s", session->peer->name, line);
+    SmtpDsn dsn = smtp_reply_dsn(session->reply);
+    bool permanent = reply_is(session->reply, 5) && !config_bool(session->smtp->config, "smtp_skip_5xx_greeting");
+
+    if (!permanent)
+        dsn.code[0] = '4';
+    return smtp_give_up(session, dsn.code, true, text);
+}
+
+/* Our own name in the reply to EHLO, on the port that we serve ourselves, is a loop. */
+static bool is_ourselves(const SmtpSession *session)
+{
+    const char *text = reply_text(session->reply);
+    const char *name = config_string(session->smtp->config, "myhostname");
+
+    if (session->peer->port != 25 || strlen(text) < 5)
+        return false;
+    size_t len = strcspn(text + 4, " \n");
+    return len == strlen(name) && g_ascii_strncasecmp(text + 4, name, len) == 0;
+}
+
+static bool say_hello(SmtpSession *session)
+{
+    const Config *config = session->smtp->config;
+    const char *name = config_string(config, "smtp_helo_name");
+    bool extended = !config_bool(config, "smtp_never_send_ehlo") &&
+                    (config_bool(config, "smtp_always_send_ehlo") || strstr(reply_text(session->reply), "ESMTP"));
+    g_autoptr(GError) error = NULL;
+
+    if (extended && !client_command(session->client, &session->reply, &error, "EHLO %s", name))
+        return smtp_connection_failed(session, error, "performing the EHLO handshake");
+    if (extended && reply_is(session->reply, 2)) {
+        take_offers(session);
+    } else if (extended && reply_code(session->reply) == 421) {
+        return refused_to_talk(session);
+    } else {
+        if (!client_command(session->client, &session->reply, &error, "HELO %s", name))
+            return smtp_connection_failed(session, error, "performing the HELO handshake");
+        if (!reply_is(session->reply, 2))
+            return refused_to_talk(session);
+    }
+    if (!is_ourselves(session))
+        return true;
+    g_autofree char *text = g_strdup_printf("mail for %s loops back to myself", session->route->nexthop);
+    log_warning("host %s greeted me with my own hostname %s", session->peer->name, name);
+    return smtp_give_up(session, "5.4.6", false, text);
+}
+
+bool smtp_greet(SmtpSession *session)
+{
+    g_autoptr(GError) error = NULL;
+
+    smtp_set_timeout(session, "smtp_helo_timeout");
+    if (!client_read_reply(session->client, &session->reply, &error))
+        return smtp_connection_failed(session, error, "receiving the initial server greeting");
+    if (!reply_is(session->reply, 2))
+        return refused_to_talk(session);
+    return say_hello(session);
+}
+
+/* ---- XFORWARD ---- */
+
+bool smtp_forward_attributes(SmtpSession *session)
+{
+    const Origin *origin = &attempt_envelope(session->attempt)->origin;
+    g_autoptr(GError) error = NULL;
+    g_autofree char *warning = NULL;
+    XfAttrs attrs = {0};
+    const struct {
+        XfAttr attr;
+        const char *value;
+    } values[] = {{XF_NAME, origin->name},
+                  {XF_ADDR, origin->addr},
+                  {XF_PORT, origin->port},
+                  {XF_HELO, origin->helo},
+                  {XF_PROTO, origin->protocol},
+                  {XF_IDENT, session->attempt->request->id},
+                  {XF_SOURCE, origin->is_local ? "LOCAL" : "REMOTE"}};
+
+    if (session->xforward == 0 || !config_bool(session->smtp->config, "smtp_send_xforward_command"))
+        return true;
+    for (size_t i = 0; i < G_N_ELEMENTS(values); i++)
+        if (values[i].value && !g_str_equal(values[i].value, "unknown"))
+            xf_attrs_set(&attrs, values[i].attr, values[i].value);
+    g_autoptr(GPtrArray) commands = xforward_commands(&attrs, session->xforward, &warning);
+    xf_attrs_clear(&attrs);
+    if (warning)
+        log_warning("%s", warning);
+    smtp_set_timeout(session, "smtp_xforward_timeout");
+    for (guint i = 0; i < commands->len; i++) {
+        if (!client_command_line(session->client, &session->reply, &error, g_ptr_array_index(commands, i)))
+            return smtp_connection_failed(session, error, "sending XFORWARD name/address");
+        if (!reply_is(session->reply, 2)) {
+            g_autofree char *line = smtp_reply_line(session->reply);
+            log_warning("host %s said: %s (in reply to XFORWARD)", session->peer->name, line);
+        }
+    }
+    return true;
+}

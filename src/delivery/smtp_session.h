@@ -1,0 +1,49 @@
+/* smtp_session.h - the parts of one dialogue with an SMTP server: greeting (smtp_hello.c), envelope (smtp_envelope.c),
+ * content (smtp_content.c), and what they all need (smtp_session.c). A part returns false when the dialogue is over for
+ * those recipients that are not done; session->failure says why. */
+#pragma once
+#include "delivery/smtp_private.h"
+
+enum { OFFER_PIPELINING = 1, OFFER_8BITMIME = 2, OFFER_SIZE = 4, OFFER_DSN = 8, OFFER_SMTPUTF8 = 16 };
+
+typedef struct {
+    const Smtp *smtp;
+    Attempt *attempt;
+    const SmtpRoute *route;
+    const SmtpPeer *peer;
+    Client *client;
+    Reply *reply;
+    SmtpFailure *failure;
+    unsigned offers;   /* OFFER_ set */
+    guint64 size_max;  /* of SIZE; 0: not told */
+    unsigned xforward; /* XForward attributes offered */
+    bool *accepted;    /* by index into the attempt's recipients */
+} SmtpSession;
+
+bool smtp_greet(SmtpSession *session);              /* greeting, EHLO or HELO */
+bool smtp_forward_attributes(SmtpSession *session); /* XFORWARD, where it is offered and wanted */
+bool smtp_send_envelope(SmtpSession *session); /* MAIL, RCPT; sets accepted, finishes recipients that are refused */
+/* DATA, content, final dot; finishes those that were accepted. The client is gone afterwards when content could not be
+ * read to its end. */
+bool smtp_send_message(SmtpSession *session);
+
+/* Remembers why the session is over for those who are not done. Always false. */
+bool smtp_give_up(SmtpSession *session, const char *dsn, bool site, const char *text);
+/* The same for a failure of the client; doing: "sending MAIL FROM". */
+bool smtp_connection_failed(SmtpSession *session, const GError *error, const char *doing);
+/* The server's no to everything that is not done: for good when it said 5xx (true), else another address may be tried.
+ */
+bool smtp_refused(SmtpSession *session, const char *command);
+
+char *smtp_failure_text(const SmtpSession *session, const GError *error,
+                        const char *doing); /* caller frees, as with the next two */
+char *smtp_reply_line(const Reply *reply);  /* in one line */
+char *smtp_said(const SmtpSession *session, const char *command);
+
+typedef struct {
+    char code[12];
+} SmtpDsn;
+/* The reply's enhanced status code where it has one of its own class, else X.0.0. A reply of no final class counts as
+ * 4xx. */
+SmtpDsn smtp_reply_dsn(const Reply *reply);
+void smtp_set_timeout(SmtpSession *session, const char *parameter);
