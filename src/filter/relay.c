@@ -82,7 +82,7 @@ static Reply *exchange(Relay *relay, const char *line)
 
     if (!relay->nexthop)
         return reply_new(NEXTHOP_FAILED);
-    if (client_command_line(relay->nexthop, &reply, &error, line))
+    if (!client_heard_too_much(relay->nexthop) && client_command_line(relay->nexthop, &reply, &error, line))
         return reply;
     log_failure(relay, error);
     drop_nexthop(relay);

@@ -23,7 +23,7 @@ static void note_reply(Session *session, int code)
 
 void session_reply(Session *session, const char *text)
 {
-    if (session->limits->soft_bounce && text[0] == '5') {
+    if (text[0] == '4' || text[0] == '5') {
         session_reply_take(session, reply_new(text));
         return;
     }
@@ -46,7 +46,10 @@ void session_reply_take(Session *session, Reply *reply)
 {
     g_autoptr(Reply) owned = reply;
     g_autoptr(GString) wire = g_string_new(NULL);
+    const char *footer = session->limits->reject_footer;
 
+    if (footer && *footer && (reply_is(owned, 4) || reply_is(owned, 5)))
+        reply_append(owned, footer);
     reply_write(owned, session->limits->soft_bounce, wire);
     stream_put(&session->stream, wire->str, wire->len);
     note_reply(session, atoi(wire->str));

@@ -60,6 +60,7 @@ typedef struct {
     int soft_error_limit, hard_error_limit, junk_limit;
     gint64 error_sleep_ms;
     bool soft_bounce;
+    const char *reject_footer; /* smtpd_reject_footer: for every 4xx and 5xx; NULL or "": none */
 } SessionLimits;
 
 typedef struct {

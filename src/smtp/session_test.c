@@ -390,6 +390,21 @@ static void complete_lines_of_lost_content_are_counted(void **state)
     assert_int_equal(broken_octets, 5);
 }
 
+static void every_refusal_has_the_footer(void **state)
+{
+    static SessionLimits polite;
+    polite = limits;
+    polite.reject_footer = "write to us";
+    int fd = open_session(&polite);
+
+    hear(fd, "220 ready\r\n");
+    say(fd, "BAD\r\n");
+    hear(fd, "500-bad\r\n500 write to us\r\n");
+    say(fd, "QUIT\r\n");
+    hear(fd, "221 bye\r\n");
+    hear_end(fd);
+}
+
 static void shutting_down_says_421(void **state)
 {
     int fd = open_session(&limits);
@@ -446,6 +461,7 @@ int main(void)
         cmocka_unit_test(error_delays_the_replies_behind_it),
         cmocka_unit_test(replies_are_out_before_a_command_blocks),
         cmocka_unit_test(complete_lines_of_lost_content_are_counted),
+        cmocka_unit_test(every_refusal_has_the_footer),
         cmocka_unit_test(shutting_down_says_421),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -214,7 +214,7 @@ static bool refused_at_end(Smtpd *smtpd)
     }
     if (transaction->too_big) {
         smtpd->service->sink->dropped(smtpd, too_big);
-        smtpd_refuse(smtpd, too_big);
+        session_reply(smtpd->session, too_big);
         return true;
     }
     facts.recipient_count = transaction->envelope->recipients->len;

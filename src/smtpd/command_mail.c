@@ -99,7 +99,7 @@ Outcome command_mail(Session *session, const char *line)
         if (refusal) {
             g_clear_pointer(&smtpd->decision, decision_free);
             smtpd_log_reject(smtpd, &facts, refusal);
-            smtpd_refuse(smtpd, refusal);
+            session_reply(smtpd->session, refusal);
         }
         bool rejected = !refusal && smtpd->decision->kind == DECISION_REJECT;
         if (!refusal && !rejected)

@@ -46,17 +46,29 @@ static void refuse_bare_newline(Session *session)
     smtpd_refuse_bare_newline(smtpd, &facts);
 }
 
-/* smtpd_command_filter: a table that sees every line first. */
-static void rewrite_line(Smtpd *smtpd, GString *line)
+/* smtpd_command_filter: a table that sees every line first. False: it cannot be asked, and nothing passes it unseen;
+ * replied. */
+static bool rewrite_line(Smtpd *smtpd, GString *line)
 {
-    g_autofree char *replacement = NULL;
+    g_autofree char *replacement = NULL, *refusal = NULL;
+    AccessFacts facts = smtpd_facts(smtpd, smtpd->session->where);
 
-    if (tables_lookup(smtpd->settings->command_filter, line->str, &replacement) != TABLE_FOUND)
-        return;
+    switch (tables_lookup(smtpd->settings->command_filter, line->str, &replacement)) {
+    case TABLE_ABSENT:
+        return true;
+    case TABLE_FAILED:
+        refusal = g_strdup_printf("421 4.3.0 %s Server local data error", smtpd->settings->hostname);
+        smtpd_log_reject(smtpd, &facts, refusal);
+        session_reply(smtpd->session, refusal);
+        return false;
+    case TABLE_FOUND:
+        break;
+    }
     log_info("%s: replacing command \"%s\" with \"%s\"", smtpd->client.text, line->str, replacement);
     g_string_assign(line, replacement);
     line->str[strcspn(line->str, "\r\n")] = '\0'; /* a table cannot make two commands of one */
     line->len = strlen(line->str);
+    return true;
 }
 
 /* smtpd_noop_commands: words that do nothing, whether they are commands or not. */
@@ -77,7 +89,8 @@ bool command_filter(Session *session, GString *line)
 {
     Smtpd *smtpd = smtpd_of(session);
 
-    rewrite_line(smtpd, line);
+    if (!rewrite_line(smtpd, line))
+        return true;
     if (smtpd->settings->rules.smtputf8 && !g_utf8_validate(line->str, (gssize)line->len, NULL)) {
         session_reply(session, "500 5.5.2 Error: bad UTF-8 syntax");
         return true;

@@ -59,6 +59,7 @@ static void read_limits(Settings *settings)
         .junk_limit = (int)config_int(config, "smtpd_junk_command_limit"),
         .error_sleep_ms = config_seconds(config, "smtpd_error_sleep_time") * 1000,
         .soft_bounce = config_bool(config, "soft_bounce"),
+        .reject_footer = config_string(config, "smtpd_reject_footer"),
     };
 }
 
@@ -94,7 +95,6 @@ static void read_protocol(Settings *settings)
     settings->queue_minfree = config_int(config, "queue_minfree");
     settings->recipient_limit = (int)config_int(config, "smtpd_recipient_limit");
     settings->recipient_overshoot = (int)config_int(config, "smtpd_recipient_overshoot_limit");
-    settings->reject_footer = config_string(config, "smtpd_reject_footer");
     settings->forbid_unauth_pipelining = config_bool(config, "smtpd_forbid_unauth_pipelining");
     settings->bare_newline_code = (int)config_int(config, "smtpd_forbid_bare_newline_reject_code");
     settings->connection_count_limit = (int)config_int(config, "smtpd_client_connection_count_limit");

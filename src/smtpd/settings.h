@@ -46,7 +46,6 @@ typedef struct {
     Tables *command_filter;
     gint64 message_size_limit, queue_minfree;
     int recipient_limit, recipient_overshoot;
-    const char *reject_footer;
 
     BareNewline bare_newline;
     MatchList *bare_newline_exclusions;

@@ -120,8 +120,6 @@ void smtpd_log_reject(const Smtpd *smtpd, const AccessFacts *facts, const char *
 void smtpd_log_client(const Smtpd *smtpd, const char *id);
 /* smtpd_forbid_bare_newline = reject: logs and replies. */
 void smtpd_refuse_bare_newline(Smtpd *smtpd, const AccessFacts *facts);
-/* Replies with text, with the reject footer if there is one. Does not log. */
-void smtpd_refuse(Smtpd *smtpd, const char *text);
 /* Acts on smtpd->decision once: logs, prepends, notes. True: it is a refusal; replied and logged. */
 bool smtpd_act_on_decision(Smtpd *smtpd, const AccessFacts *facts);
 

@@ -68,22 +68,13 @@ void smtpd_log_client(const Smtpd *smtpd, const char *id)
     log_info("%s", line->str);
 }
 
-void smtpd_refuse(Smtpd *smtpd, const char *text)
-{
-    Reply *reply = reply_new(text);
-
-    if (*smtpd->settings->reject_footer)
-        reply_append(reply, smtpd->settings->reject_footer);
-    session_reply_take(smtpd->session, reply);
-}
-
 void smtpd_refuse_bare_newline(Smtpd *smtpd, const AccessFacts *facts)
 {
     g_autofree char *text = g_strdup_printf("%d 5.5.2 %s Error: bare <LF> received", smtpd->settings->bare_newline_code,
                                             smtpd->settings->hostname);
 
     smtpd_log_reject(smtpd, facts, "bare <LF> received");
-    smtpd_refuse(smtpd, text);
+    session_reply(smtpd->session, text);
 }
 
 static void log_notes(const Smtpd *smtpd, const GPtrArray *lines)
@@ -125,7 +116,7 @@ bool smtpd_act_on_decision(Smtpd *smtpd, const AccessFacts *facts)
     log_notes(smtpd, decision->log);
     if (decision->kind == DECISION_REJECT) {
         smtpd_log_reject(smtpd, facts, decision->reply);
-        smtpd_refuse(smtpd, decision->reply);
+        session_reply(smtpd->session, decision->reply);
         return true;
     }
     if (smtpd->transaction)
