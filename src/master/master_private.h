@@ -31,14 +31,26 @@ typedef struct {
     int page_fd, pid_lock, data_lock, signals;
 } Master;
 
+/* processes.c */
+
 /* Starts what is due of a generation's units. without_qmgr: a new generation's qmgr waits for the old one's end. */
 void master_start_units(Master *master, const Plan *plan, const LogDestination *log, GPtrArray *units,
                         guint32 generation, bool without_qmgr);
-/* Logs, and starts to end everything. */
-void master_stop(Master *master, gint64 now);
-bool master_use_log(Master *master, LogDestination *log); /* takes it over; tells the children */
+void master_stop(Master *master, gint64 now); /* begins to end everything */
+void master_stop_at_once(Master *master, gint64 now);
+/* The start failed: logs why, and stops. */
+void master_fail_start(Master *master, const char *format, ...) G_GNUC_PRINTF(2, 3);
+void master_reap(Master *master); /* processes that ended: plans their restart */
+void master_kill_overdue(Master *master, gint64 now);
 
-/* reload.c. The running system goes on until the new generation is ready, and if that fails. */
+/* events.c */
+
+void master_wait(Master *master); /* for something to happen, and takes it in */
+void master_wake_units(Master *master, gint64 now);
+void master_use_log(Master *master, LogDestination *log); /* takes it over; tells the processes */
+
+/* reload.c: the running system goes on until the new generation is ready, and if that fails */
+
 void reload_begin(Master *master);
 void reload_look(Master *master, gint64 now); /* after anything happened: complete, or too late? */
 void reload_abort(Master *master, const char *why, gint64 now);
