@@ -1,6 +1,7 @@
 /* backend.h - what a type of lookup table provides. For the files of this folder alone; callers have table.h. */
 #pragma once
 #include "table/table.h"
+#include <stdatomic.h>
 
 /* How opening fails. UNAVAILABLE: the table may be there tomorrow (or was mistyped); lookups fail until then.
  * UNUSABLE: this program cannot read such a table at all, so that nothing may start with it. Errors of other domains
@@ -23,20 +24,42 @@ typedef struct {
     bool (*walk)(const Table *table, TableEach *each, void *context, GError **error);
 } TableBackend;
 
+/* What is behind a Table that callers hold: see reload.c. */
+typedef struct TableReload TableReload;
+
 struct Table {
-    const TableBackend *backend;
-    char *spec;        /* as configured */
-    char *unavailable; /* why it could not be opened; NULL when it was */
+    char *spec; /* as configured */
     bool whole_keys;
+
+    /* A handle, as table_open() gives it, has no data of its own but an instance that changes with its files. */
+    TableReload *reload;
+    unsigned users; /* of the handle: see table.c */
+
+    /* An instance: the files as they were once. */
+    const TableBackend *backend;
+    char *unavailable;  /* why it could not be opened; NULL when it was */
     bool exact;         /* keys are not folded */
     bool is_substitute; /* read in place of an index */
-    bool listed;        /* among the open tables that others may share: see table.c */
-    unsigned users;
+    GPtrArray *watch;   /* of char*: the files that it was made from, or would have been */
+    atomic_uint refs;
     void *data; /* the backend's; NULL when unavailable */
 };
 
 extern const TableBackend table_cidr, table_environ, table_fail, table_inline, table_lmdb, table_pcre, table_pipemap,
     table_randmap, table_regexp, table_static, table_texthash, table_unionmap, table_unix, table_hash, table_btree;
+
+/* Names a file whose change makes the table another. To be called before the file is opened. */
+void table_watch(Table *table, const char *path);
+
+/* ---- table.c, for reload.c ---- */
+/* NULL: unusable. Otherwise an instance with one reference, which may be unavailable; that was logged then. */
+Table *instance_open(const char *spec, GError **error);
+void instance_release(Table *instance);
+
+/* ---- reload.c ---- */
+TableReload *reload_new(Table *instance); /* takes the reference over */
+void reload_free(TableReload *reload);
+Table *reload_take(TableReload *reload); /* the instance of now, with a reference for the caller */
 
 /* As table_open_strict(). is_substitute: for an index that is not read itself. */
 Table *table_open_substitute(const char *spec, bool exact, GError **error);

@@ -98,6 +98,8 @@ static bool cidr_open(Table *table, const char *name, GError **error)
 {
     CidrReading reading = {.name = name, .rules = g_array_new(FALSE, TRUE, sizeof(CidrRule))};
 
+    if (*name != '{')
+        table_watch(table, name);
     g_array_set_clear_func(reading.rules, clear_rule);
     rule_blocks_init(&reading.blocks);
     bool ok = rules_read("cidr", name, read_rule, &reading, error);

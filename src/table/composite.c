@@ -38,6 +38,8 @@ static bool members_open(Table *table, const char *name, GError **error)
         if (!member)
             return false;
         table->whole_keys &= member->whole_keys;
+        for (guint j = 0; member->watch && j < member->watch->len; j++)
+            table_watch(table, g_ptr_array_index(member->watch, j));
         g_ptr_array_add(members, member);
     }
     table->data = g_steal_pointer(&members);

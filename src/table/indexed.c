@@ -26,6 +26,7 @@ static bool open_index(Table *table, const char *name, GError **error)
 {
     g_autofree char *path = g_strdup_printf("%s.lmdb", name);
 
+    table_watch(table, path);
     table->data = lmdb_file_open(path, error);
     if (table->data)
         warn_stale(path, name);
@@ -73,6 +74,8 @@ static bool open_substitute(Table *table, const char *name, GError **error)
     bool has_index = stat(index_path, &index_stat) == 0;
     bool has_text = stat(name, &text_stat) == 0;
 
+    table_watch(table, index_path);
+    table_watch(table, name);
     if (has_index && (!has_text || is_newer(&index_stat, &text_stat))) {
         spec = g_strdup_printf("lmdb:%s", name);
     } else if (has_text) {

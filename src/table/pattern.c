@@ -296,6 +296,8 @@ static bool patterns_open(Table *table, const char *name, bool posix, GError **e
     pcre2_set_match_limit(patterns->limits, MATCH_STEPS_MAX);
     pcre2_set_heap_limit(patterns->limits, MATCH_HEAP_MAX_KB);
     table->data = patterns;
+    if (*name != '{')
+        table_watch(table, name);
     rule_blocks_init(&reading.blocks);
     bool ok = rules_read(type_name(posix), name, read_rule, &reading, error);
     close_blocks(&reading);

@@ -97,21 +97,79 @@ static void remove_open(Table *table)
         g_clear_pointer(&open_tables, g_ptr_array_unref);
 }
 
-static void destroy(Table *table)
-{
-    if (table->data)
-        table->backend->free(table->data);
-    g_free(table->spec);
-    g_free(table->unavailable);
-    g_free(table);
-}
-
 static Table *new_table(const char *spec)
 {
     Table *table = g_new0(Table, 1);
 
     table->spec = g_strdup(spec);
     table->users = 1;
+    table->refs = 1;
+    return table;
+}
+
+static void destroy(Table *table)
+{
+    if (table->data)
+        table->backend->free(table->data);
+    reload_free(table->reload);
+    if (table->watch)
+        g_ptr_array_unref(table->watch);
+    g_free(table->spec);
+    g_free(table->unavailable);
+    g_free(table);
+}
+
+void table_watch(Table *table, const char *path)
+{
+    if (!table->watch)
+        table->watch = g_ptr_array_new_with_free_func(g_free);
+    g_ptr_array_add(table->watch, g_strdup(path));
+}
+
+void instance_release(Table *instance)
+{
+    if (atomic_fetch_sub(&instance->refs, 1) == 1)
+        destroy(instance);
+}
+
+Table *instance_open(const char *spec, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    Table *instance = new_table(spec);
+
+    if (open_backend(instance, &why))
+        return instance;
+    if (g_error_matches(why, TABLE_ERROR, TABLE_ERROR_UNUSABLE)) {
+        destroy(instance);
+        g_propagate_error(error, g_steal_pointer(&why));
+        return NULL;
+    }
+    log_error("%s", why->message);
+    instance->unavailable = g_strdup(why->message);
+    return instance;
+}
+
+static Table *open_handle(const char *spec, GError **error)
+{
+    Table *instance = instance_open(spec, error);
+
+    if (!instance)
+        return NULL;
+    Table *handle = new_table(spec);
+    handle->whole_keys = instance->whole_keys;
+    handle->reload = reload_new(instance);
+    return handle;
+}
+
+Table *table_open(const char *spec, GError **error)
+{
+    pthread_mutex_lock(&lock);
+    Table *table = find_open(spec);
+    if (table)
+        table->users++;
+    else if ((table = open_handle(spec, error)) != NULL)
+        add_open(table);
+    pthread_mutex_unlock(&lock);
     return table;
 }
 
@@ -140,44 +198,13 @@ Table *table_open_substitute(const char *spec, bool exact, GError **error)
     return finish_open(table, error);
 }
 
-static Table *open_new(const char *spec, GError **error)
-{
-    g_autoptr(GError) why = NULL;
-    Table *table = table_open_strict(spec, false, &why);
-
-    if (table)
-        return table;
-    if (g_error_matches(why, TABLE_ERROR, TABLE_ERROR_UNUSABLE)) {
-        g_propagate_error(error, g_steal_pointer(&why));
-        return NULL;
-    }
-    log_error("%s", why->message);
-    table = new_table(spec);
-    table->unavailable = g_strdup(why->message);
-    return table;
-}
-
-Table *table_open(const char *spec, GError **error)
-{
-    pthread_mutex_lock(&lock);
-    Table *table = find_open(spec);
-    if (table) {
-        table->users++;
-    } else if ((table = open_new(spec, error)) != NULL) {
-        table->listed = true;
-        add_open(table);
-    }
-    pthread_mutex_unlock(&lock);
-    return table;
-}
-
 void table_free(Table *table)
 {
     if (!table)
         return;
     pthread_mutex_lock(&lock);
     bool last = --table->users == 0;
-    if (last && table->listed)
+    if (last && table->reload)
         remove_open(table);
     pthread_mutex_unlock(&lock);
     if (last)
@@ -197,14 +224,24 @@ char *table_key(const Table *table, const char *key)
     return table->backend->folds && !table->exact ? table_fold_key(key) : g_strdup(key);
 }
 
-TableResult table_query(const Table *table, const char *key, char **ret_value, GError **error)
+static TableResult query_instance(const Table *instance, const char *key, char **ret_value, GError **error)
 {
-    if (table->unavailable) {
-        fail(error, "%s is unavailable. %s", table->spec, table->unavailable);
+    if (instance->unavailable) {
+        fail(error, "%s is unavailable. %s", instance->spec, instance->unavailable);
         return TABLE_FAILED;
     }
-    g_autofree char *own_key = table_key(table, key);
-    return table->backend->lookup(table, own_key, ret_value, error);
+    g_autofree char *own_key = table_key(instance, key);
+    return instance->backend->lookup(instance, own_key, ret_value, error);
+}
+
+TableResult table_query(const Table *table, const char *key, char **ret_value, GError **error)
+{
+    if (!table->reload)
+        return query_instance(table, key, ret_value, error);
+    Table *instance = reload_take(table->reload);
+    TableResult result = query_instance(instance, key, ret_value, error);
+    instance_release(instance);
+    return result;
 }
 
 TableResult table_lookup(const Table *table, const char *key, char **ret_value)

@@ -1,4 +1,5 @@
 /* table_test.c - all types of tables: what they answer, and what they log. */
+#include "base/clock.h"
 #include "table/lmdb_file.h"
 #include "table/table.h"
 #include "table/testing.h"
@@ -410,6 +411,51 @@ static void addresses_are_looked_up_by_their_chain(void **state)
     }
 }
 
+/* ---- Changing files ---- */
+
+/* Looks up until that is the answer, or for two seconds. */
+static void assert_becomes(const Table *table, const char *key, const char *wanted)
+{
+    for (gint64 end = clock_ms() + 2000; clock_ms() < end; g_usleep(10000)) {
+        g_autofree char *value = NULL;
+        if (table_lookup(table, key, &value) == TABLE_FOUND && strcmp(value, wanted) == 0)
+            return;
+    }
+    fail_msg("%s: %s does not become %s", table_spec(table), key, wanted);
+}
+
+static void changed_files_are_read_anew(void **state)
+{
+    g_autofree char *text = testing_file("changing", "foo one\n");
+    g_autofree char *index_path = g_strconcat(text, ".lmdb", NULL);
+    g_autofree char *rules_path = testing_file("rules", "/^foo$/ one\n");
+    g_autofree char *specs = g_strdup_printf("texthash:%s, pcre:%s, unionmap:{texthash:%s}, hash:%s, cidr:%s.late",
+                                             text, rules_path, text, text, text);
+    g_autofree char *late_path = g_strconcat(text, ".late", NULL);
+    g_autoptr(Tables) tables = tables_open(specs, NULL);
+
+    for (guint i = 0; i < 4; i++)
+        assert_becomes(tables_get(tables, i), "foo", "one");
+    assert_true(g_file_set_contents(text, "foo two\n", -1, NULL));
+    assert_true(g_file_set_contents(rules_path, "/^foo$/ two\n", -1, NULL));
+    assert_true(g_file_set_contents(late_path, "10.0.0.0/8 net\n", -1, NULL));
+    for (guint i = 0; i < 4; i++)
+        assert_becomes(tables_get(tables, i), "foo", "two");
+    assert_becomes(tables_get(tables, 4), "10.0.0.1", "net");
+    build_index(index_path, true);
+    assert_becomes(tables_get(tables, 3), "foo", "bar");
+    assert_int_equal(g_unlink(text), 0);
+    g_usleep(300000);
+    assert_becomes(tables_get(tables, 0), "foo", "two");
+    assert_int_equal(g_mkdir(text, 0755), 0); /* there, and no text */
+    g_usleep(300000);
+    assert_becomes(tables_get(tables, 0), "foo", "two");
+    assert_int_equal(g_rmdir(text), 0);
+    g_autofree char *logged = testing_logged();
+    assert_non_null(strstr(logged, "has changed -- reading it anew"));
+    assert_non_null(strstr(logged, "has changed and cannot be read"));
+}
+
 /* ---- Many threads ---- */
 
 typedef struct {
@@ -421,7 +467,7 @@ static void *read_tables(void *data)
 {
     Reader *reader = data;
 
-    for (int i = 0; i < 200; i++) {
+    for (gint64 end = clock_ms() + 700; clock_ms() < end;) {
         g_autoptr(Tables) tables = tables_open(reader->specs, NULL);
         for (guint j = 0; j < tables_count(tables); j++) {
             g_autofree char *value = NULL;
@@ -438,13 +484,19 @@ static void tables_are_read_by_many_threads(void **state)
     g_autofree char *text = testing_file("threads-text", "foo bar\n");
     g_autofree char *specs =
         g_strdup_printf("lmdb:%s/threads, texthash:%s, pcre:{{/^f(oo)$/ bar}}, inline:{foo=bar}", testing_dir, text);
+    g_autoptr(Tables) held = NULL; /* the readers' own come and go */
     Reader readers[4];
     pthread_t threads[G_N_ELEMENTS(readers)];
 
     build_index(index_path, true);
+    held = tables_open(specs, NULL);
     for (size_t i = 0; i < G_N_ELEMENTS(readers); i++) {
         readers[i] = (Reader){.specs = specs};
         assert_int_equal(pthread_create(&threads[i], NULL, read_tables, &readers[i]), 0);
+    }
+    for (int i = 0; i < 20; i++) { /* other files all the time, with the same in them */
+        assert_true(g_file_set_contents(text, "foo bar\n", -1, NULL));
+        build_index(index_path, true);
     }
     for (size_t i = 0; i < G_N_ELEMENTS(readers); i++) {
         pthread_join(threads[i], NULL);
@@ -481,6 +533,7 @@ int main(void)
         cmocka_unit_test(one_table_is_opened_once),
         cmocka_unit_test(lists_are_tried_in_order),
         cmocka_unit_test(addresses_are_looked_up_by_their_chain),
+        cmocka_unit_test(changed_files_are_read_anew),
         cmocka_unit_test(tables_are_read_by_many_threads),
     };
     return cmocka_run_group_tests(tests, begin, end);

@@ -91,6 +91,7 @@ static bool read_records(const Table *table, GHashTable *records, Lines *lines, 
 static bool texthash_open(Table *table, const char *path, GError **error)
 {
     g_autoptr(GHashTable) records = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    table_watch(table, path);
     auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
