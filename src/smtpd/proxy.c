@@ -164,8 +164,8 @@ void proxy_log_verdict(Smtpd *smtpd, const char *reply)
     g_autofree char *sender = address_quote(transaction->mail.address);
     g_autoptr(GString) line = g_string_new(NULL);
 
-    g_string_printf(line, "proxy-%s: %s: %s; from=<%s> to=<%s> proto=%s",
-                    *reply == '2' ? "accept" : "reject", smtpd->session->where, reply, sender,
+    g_string_printf(line, "proxy-%s: %s: %s; from=<%s> to=<%s> proto=%s", *reply == '2' ? "accept" : "reject",
+                    smtpd->session->where, reply, sender,
                     transaction->first_recipient ? transaction->first_recipient : "", smtpd->protocol);
     if (smtpd->helo)
         g_string_append_printf(line, " helo=<%s>", smtpd->helo);
