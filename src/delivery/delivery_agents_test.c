@@ -723,6 +723,25 @@ static void smtp_says_why_it_cannot_connect(void **state)
     stop(fixture);
 }
 
+/* One that hangs up before anything was decided: the next address is tried, and the log has both reasons. */
+static void smtp_tries_the_next_address(void **state)
+{
+    Fixture *fixture = *state;
+    static const Step steps[] = {GREETING, EHLO, MAIL, {"RCPT TO:<a@y.test>", NULL}, {0}};
+    Server server;
+    g_autofree char *nexthop = NULL;
+
+    start(fixture, "smtp", "smtp", "");
+    make_message(fixture, "a@y.test", CONTENT);
+    start_server(&server, steps, NULL, &nexthop);
+    g_autofree char *by_name = g_strconcat("localhost", strrchr(nexthop, ':'), NULL);
+    g_autofree char *got = deliver(fixture, by_name, false);
+    assert_true(g_str_has_prefix(got, "0 deferred 4.4.1 site connect to localhost[::1]:"));
+    assert_logged(": lost connection with localhost[127.0.0.1] while sending RCPT TO\n");
+    finish_server(&server);
+    stop(fixture);
+}
+
 static void smtp_does_not_end_a_damaged_message(void **state)
 {
     Fixture *fixture = *state;
@@ -760,6 +779,7 @@ int main(void)
         cmocka_unit_test(smtp_follows_the_script),
         TEST(smtp_sends_what_was_offered),
         TEST(smtp_says_why_it_cannot_connect),
+        TEST(smtp_tries_the_next_address),
         TEST(smtp_does_not_end_a_damaged_message),
     };
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
