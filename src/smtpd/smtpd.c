@@ -48,7 +48,7 @@ static bool open_queue(SmtpdService *service, GError **error)
     service->cleanup = cleanup_new(config, service->spool, error);
     if (!service->cleanup)
         return false;
-    service->notify = queue_notify_open(config_string(config, "queue_directory"), error);
+    service->notify = queue_notify_open(".", error); /* $queue_directory, but short enough for a socket's name */
     return service->notify != NULL;
 }
 
