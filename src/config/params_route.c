@@ -45,7 +45,7 @@ const Param param_rows_route[] = {
     {"resolve_null_domain", BOOL, SUPPORTED, "no", 0, 0, NULL, NULL, "Whether user@ is taken for local"},
     {"resolve_numeric_domain", BOOL, SUPPORTED, "no", 0, 0, NULL, NULL,
      "Whether user@1.2.3.4 is taken for user@[1.2.3.4]"},
-    {"allow_min_user", BOOL, SUPPORTED, "no", 0, 0, NULL, NULL, "Whether a recipient may begin with '-'"},
+    {"allow_min_user", BOOL, SUPPORTED, "no", 0, 0, NULL, NULL, "Whether an address may begin with '-'"},
     {"best_mx_transport", STRING, UNSUPPORTED, "", 0, 0, NULL, NULL,
      "Transport of mail for which this system is the best exchanger"},
     {"enable_idna2003_compatibility", BOOL, UNSUPPORTED, "no", 0, 0, NULL, NULL,

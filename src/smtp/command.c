@@ -142,7 +142,7 @@ static char *take_path(const PathCommand *command, const GPtrArray *words, bool 
     const char *word = g_ptr_array_index(words, 0);
     g_autofree char *address = unclosed ? NULL : path_address(word, rules->strict_rfc821, utf8);
 
-    if (!address || (address[0] == '\0' && !command->empty_ok)) {
+    if (!address || (address[0] == '\0' && !command->empty_ok) || (address[0] == '-' && !rules->allow_min_user)) {
         if (ret_bad_address)
             *ret_bad_address = g_strdup(word);
         return g_strdup(command->bad_address);

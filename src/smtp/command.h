@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 typedef struct {
+    bool allow_min_user;  /* an address may begin with '-': programs behind us may take it for an option */
     bool strict_rfc821;   /* strict_rfc821_envelopes */
     bool smtputf8;        /* MAIL: smtputf8_enable and keyword not discarded; RCPT, VRFY: the client declared SMTPUTF8 with MAIL or VRFY */
     bool strict_smtputf8;

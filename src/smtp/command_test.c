@@ -369,6 +369,19 @@ static void mail_fills_its_record(void **state)
     mail_command_clear(&mail);
 }
 
+static void leading_minus_needs_leave(void **state)
+{
+    CommandRules rules = loose;
+    RcptCommand rcpt;
+
+    g_autofree char *refusal = rcpt_command_parse("RCPT TO:<-f@b.test>", &rules, &rcpt, NULL);
+    assert_string_equal(refusal, "501 5.1.3 Bad recipient address syntax");
+    rules.allow_min_user = true;
+    assert_null(rcpt_command_parse("RCPT TO:<-f@b.test>", &rules, &rcpt, NULL));
+    assert_string_equal(rcpt.address, "-f@b.test");
+    rcpt_command_clear(&rcpt);
+}
+
 static void rcpt_fills_its_record(void **state)
 {
     RcptCommand rcpt;
@@ -480,6 +493,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replies_are_those_of_postfix),
         cmocka_unit_test(mail_fills_its_record),
+        cmocka_unit_test(leading_minus_needs_leave),
         cmocka_unit_test(rcpt_fills_its_record),
         cmocka_unit_test(what_is_discarded_is_refused),
         cmocka_unit_test(long_lines_and_deep_groups_are_read),

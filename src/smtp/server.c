@@ -229,7 +229,8 @@ static Step control_run(void *data, TaskRef self, unsigned reasons)
     }
     bool over = server->draining && atomic_load(&server->process->row->sessions) == 0;
     if (over || (server->stop_at && clock_ms() >= server->stop_at)) {
-        alarm(LAST_SECONDS); /* ends the process whoever is blocked, also when no master is left to do it */
+        if (!over) /* ends the process whoever is blocked, also when no master is left to do it */
+            alarm(LAST_SECONDS);
         sched_quit(server->sched);
         return step_park(0, CLOCK_NEVER);
     }

@@ -82,6 +82,7 @@ static void read_protocol(Settings *settings)
     settings->ipv4 = strstr(protocols, "ipv4") || strstr(protocols, "all");
     settings->ipv6 = strstr(protocols, "ipv6") || strstr(protocols, "all");
     settings->rules = (CommandRules){
+        .allow_min_user = config_bool(config, "allow_min_user"),
         .strict_rfc821 = config_bool(config, "strict_rfc821_envelopes"),
         .smtputf8 = config_bool(config, "smtputf8_enable"),
         .strict_smtputf8 = config_bool(config, "strict_smtputf8"),

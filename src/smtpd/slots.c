@@ -80,9 +80,9 @@ static void leave_line(Slots *slots, SlotPlace *place)
 /* Would the last in line wait longer than it may, by what is known of the filter? */
 static bool hopeless(const Slots *slots)
 {
-    gint64 rounds = (gint64)slots->line.length / slots->limit + 1;
+    gint64 place = (gint64)slots->line.length + 1;
 
-    return slots->holding_ms > 0 && rounds * slots->holding_ms > slots->wait_ms;
+    return place * slots->holding_ms / slots->limit > slots->wait_ms;
 }
 
 static SlotAnswer join_line(Slots *slots, SlotPlace *place, TaskRef task)
