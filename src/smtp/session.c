@@ -1,7 +1,7 @@
 /* session.c - the engine of an SMTP server: one client session as a task of the scheduler. */
-#include "smtp/session.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "smtp/session_private.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -127,8 +127,7 @@ static bool client_is_gone(Session *session)
     return session->stream.in_len == 0 && !stream_has_more(&session->stream);
 }
 
-/* What an outcome asks for. True: the function is done, it replied. */
-static bool settled(Session *session, Outcome outcome, Step *step)
+bool session_settled(Session *session, Outcome outcome, Step *step)
 {
     session->waiting = outcome.kind != OUTCOME_DONE;
     if (!session->waiting)
@@ -145,8 +144,7 @@ static bool settled(Session *session, Outcome outcome, Step *step)
     return false;
 }
 
-/* Reads once. True: there is more in the buffer. False: *step is set, or the session is closing (then *step is not). */
-static bool read_more(Session *session, size_t limit, Step *step)
+bool session_read_more(Session *session, size_t limit, Step *step)
 {
     if (!flush(session, step))
         return false;
@@ -198,7 +196,7 @@ static void delay_reply(Session *session)
         session->reply_at = clock_ms() + session->limits->error_sleep_ms;
 }
 
-static void command_finished(Session *session)
+void session_command_finished(Session *session)
 {
     CommandCount *count = count_of(session);
     bool good = session->reply_code < 400;
@@ -227,13 +225,13 @@ static void start_command(Session *session)
     session->command = find_command(session, "");
     if (session->class->line_filter && session->class->line_filter(session, session->line)) {
         session->where = "UNKNOWN";
-        command_finished(session);
+        session_command_finished(session);
         return;
     }
     session->command = find_command(session, session->line->str);
     session->where = session->command->verb ? session->command->verb : "UNKNOWN";
     if (session->class->deny && session->class->deny(session, session->command)) {
-        command_finished(session);
+        session_command_finished(session);
         return;
     }
     if (!session->command->verb || session->early_talked ||
@@ -241,7 +239,7 @@ static void start_command(Session *session)
         return;
     session->early_talked = true;
     if (session->class->early_talker(session, session->command->verb))
-        command_finished(session);
+        session_command_finished(session);
 }
 
 /* Octets are at hand without a line end. Over-long: says so once and drops what there is. */
@@ -263,7 +261,7 @@ static void refuse_overlong(Session *session)
     session->phase = PHASE_RUN;
     session->command = find_command(session, "");
     session_replyf(session, "500 5.5.2 %s Error: command too long", session->limits->hostname);
-    command_finished(session);
+    session_command_finished(session);
 }
 
 /* No command, and not counted as one. */
@@ -336,7 +334,7 @@ static bool await_command(Session *session, Step *step)
         session_replyf(session, "421 4.3.2 %s Service shutting down", session->limits->hostname);
         return false;
     }
-    return !read_more(session, session->limits->line_max + 512, step) && session->phase != PHASE_CLOSING;
+    return !session_read_more(session, session->limits->line_max + 512, step) && session->phase != PHASE_CLOSING;
 }
 
 static bool run_command(Session *session, Step *step)
@@ -344,120 +342,12 @@ static bool run_command(Session *session, Step *step)
     Outcome outcome = session->command->verb ? session->command->run(session, session->line->str)
                                              : session->class->unknown(session, session->line->str);
 
-    if (!settled(session, outcome, step))
+    if (!session_settled(session, outcome, step))
         return true;
     if (session->phase != PHASE_CONTENT)
-        command_finished(session);
+        session_command_finished(session);
     else if (stream_unsent(&session->stream) > 0) /* the 354 */
         delay_reply(session);
-    return false;
-}
-
-/* --- content --- */
-
-void session_begin_data(Session *session, BareNewline policy)
-{
-    decoder_init(&session->decoder, policy, true);
-    session->bdat = false;
-    session->content_octets = session->line_octets = 0;
-    session->phase = PHASE_CONTENT;
-    session->deadline = 0;
-}
-
-void session_begin_chunk(Session *session, BareNewline policy, guint64 size, bool first, bool last)
-{
-    if (first) {
-        decoder_init(&session->decoder, policy, false);
-        session->content_octets = session->line_octets = 0;
-    }
-    session->bdat = true;
-    session->bdat_last = last;
-    session->chunk_left = session->chunk_size = size;
-    session->phase = PHASE_CONTENT;
-    session->deadline = 0;
-}
-
-/* Octets were taken out of the content. */
-static void account_content(Session *session, size_t used, bool ends_line)
-{
-    stream_consume(&session->stream, used);
-    session->line_octets += used;
-    if (ends_line) {
-        session->content_octets += session->line_octets;
-        session->line_octets = 0;
-    }
-    if (session->bdat)
-        session->chunk_left -= used;
-    if (session->limits->request_deadline && session->limits->min_data_rate > 0 && session->deadline)
-        session->deadline = MIN(session->deadline + (gint64)used * 1000 / session->limits->min_data_rate,
-                                clock_ms() + session->limits->timeout_ms);
-}
-
-/* Hands the present piece to the service. False: *step is set, the piece stays. */
-static bool deliver_piece(Session *session, Step *step)
-{
-    Outcome outcome =
-        session->class->content(session, session->piece.data, session->piece.len, session->piece.ends_line);
-
-    if (!settled(session, outcome, step))
-        return false;
-    session->piece.pending = false;
-    account_content(session, session->piece.used, session->piece.ends_line);
-    return true;
-}
-
-static void end_content(Session *session)
-{
-    session->saw_bare_lf |= session->decoder.saw_bare_lf;
-    session->phase = PHASE_END;
-    if (!session->bdat || session->bdat_last)
-        session->where = "END-OF-MESSAGE";
-}
-
-/* Decodes what is in the buffer. True: *step is set. */
-static bool take_content(Session *session, Step *step)
-{
-    while (session->phase == PHASE_CONTENT) {
-        size_t len, used;
-
-        if (session->piece.pending && !deliver_piece(session, step))
-            return true;
-        const char *data = stream_peek(&session->stream, &len);
-        if (session->bdat)
-            len = MIN(len, session->chunk_left);
-        if (session->bdat && session->chunk_left == 0) {
-            if (session->bdat_last && decoder_finish(&session->decoder)) {
-                session->piece.data = "";
-                session->piece.len = session->piece.used = 0;
-                session->piece.ends_line = session->piece.pending = true;
-                continue;
-            }
-            end_content(session);
-            return false;
-        }
-        if (len == 0)
-            return !read_more(session, STREAM_READ_MAX, step) && session->phase != PHASE_CLOSING;
-        DecoderEvent event = decoder_next(&session->decoder, data, len, &used, &session->piece.data,
-                                          &session->piece.len, &session->piece.ends_line);
-        if (event == DECODER_PIECE) {
-            session->piece.used = used;
-            session->piece.pending = true;
-            continue;
-        }
-        account_content(session, used, false);
-        if (event == DECODER_END)
-            end_content(session);
-    }
-    return false;
-}
-
-static bool finish_content(Session *session, Step *step)
-{
-    if (!settled(session, session->class->end(session), step))
-        return true;
-    if (session->reply_code < 200 || session->reply_code > 299) /* also a filter's 354 */
-        session->reply_code = MAX(session->reply_code, 400);
-    command_finished(session);
     return false;
 }
 
@@ -465,7 +355,7 @@ static bool finish_content(Session *session, Step *step)
 
 static bool connect_client(Session *session, Step *step)
 {
-    if (!settled(session, session->class->connect(session), step))
+    if (!session_settled(session, session->class->connect(session), step))
         return true;
     if (session->phase == PHASE_CONNECT)
         session->phase = PHASE_COMMAND;
@@ -492,9 +382,9 @@ static bool advance(Session *session, Step *step)
     case PHASE_RUN:
         return run_command(session, step);
     case PHASE_CONTENT:
-        return take_content(session, step);
+        return session_take_content(session, step);
     case PHASE_END:
-        return finish_content(session, step);
+        return session_finish_content(session, step);
     case PHASE_CLOSING:
         break;
     }

@@ -88,10 +88,46 @@ static char *chunk_error(Smtpd *smtpd, guint64 size, bool last)
     return NULL;
 }
 
+/* smtpd_data_restrictions at the first chunk. True: refused; the chunk is skipped. */
+static bool first_chunk_refused(Smtpd *smtpd, guint64 size, bool last)
+{
+    AccessFacts facts = smtpd_facts(smtpd, "BDAT");
+
+    facts.recipient_count = smtpd->transaction->envelope->recipients->len;
+    smtpd->decision = access_check(smtpd->settings->access, ACCESS_DATA, &facts);
+    if (smtpd->decision->kind != DECISION_REJECT) {
+        smtpd_act_on_decision(smtpd, &facts);
+        return false;
+    }
+    g_autoptr(Decision) decision = g_steal_pointer(&smtpd->decision);
+    smtpd_log_reject(smtpd, &facts, decision->reply);
+    skip_chunk(smtpd, size, last, reply_new(decision->reply));
+    return true;
+}
+
+/* Content begins with this chunk. DONE: it has, or the chunk is skipped. */
+static Outcome first_chunk(Smtpd *smtpd, guint64 size, bool last)
+{
+    Session *session = smtpd->session;
+
+    if (!session->waiting && first_chunk_refused(smtpd, size, last))
+        return outcome_done();
+    Outcome outcome = smtpd->service->sink->data(smtpd, "DATA");
+    if (outcome.kind != OUTCOME_DONE)
+        return outcome;
+    if (smtpd->refusal) {
+        skip_chunk(smtpd, size, last, g_steal_pointer(&smtpd->refusal));
+        return outcome;
+    }
+    transaction_begin_content(smtpd);
+    smtpd->transaction->chunked = true;
+    session_begin_chunk(session, session->bare_newline, size, true, last);
+    return outcome;
+}
+
 Outcome command_bdat(Session *session, const char *line)
 {
     Smtpd *smtpd = smtpd_of(session);
-    Transaction *transaction = smtpd->transaction;
     guint64 size;
     bool last;
 
@@ -110,30 +146,9 @@ Outcome command_bdat(Session *session, const char *line)
         skip_chunk(smtpd, size, last, reply_new(error));
         return outcome_done();
     }
-    if (!transaction->chunked) {
-        if (!session->waiting) {
-            AccessFacts facts = smtpd_facts(smtpd, "BDAT");
-            facts.recipient_count = transaction->envelope->recipients->len;
-            smtpd->decision = access_check(smtpd->settings->access, ACCESS_DATA, &facts);
-            if (smtpd->decision->kind == DECISION_REJECT) {
-                g_autoptr(Decision) decision = g_steal_pointer(&smtpd->decision);
-                smtpd_log_reject(smtpd, &facts, decision->reply);
-                skip_chunk(smtpd, size, last, reply_new(decision->reply));
-                return outcome_done();
-            }
-            smtpd_act_on_decision(smtpd, &facts);
-        }
-        Outcome outcome = smtpd->service->sink->data(smtpd, "DATA");
-        if (outcome.kind != OUTCOME_DONE)
-            return outcome;
-        if (smtpd->refusal) {
-            skip_chunk(smtpd, size, last, g_steal_pointer(&smtpd->refusal));
-            return outcome_done();
-        }
-        transaction_begin_content(smtpd);
-    }
-    session_begin_chunk(session, session->bare_newline, size, !transaction->chunked, last);
-    transaction->chunked = true;
+    if (!smtpd->transaction->chunked)
+        return first_chunk(smtpd, size, last);
+    session_begin_chunk(session, session->bare_newline, size, false, last);
     return outcome_done();
 }
 
