@@ -8,6 +8,7 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE + '/e2e')  # the harness
 
+from harness import PATIENCE  # noqa: E402
 from harness.instance import Gatepost, Postfix  # noqa: E402
 from harness.ports import Ports  # noqa: E402
 
@@ -54,7 +55,7 @@ def pytest_runtest_call(item):
         raise TimeoutError('the test took too long')
 
     signal.signal(signal.SIGALRM, late)
-    signal.alarm(300 if item.get_closest_marker('slow') or item.get_closest_marker('long') else 60)
+    signal.alarm(int(PATIENCE * (300 if item.get_closest_marker('slow') or item.get_closest_marker('long') else 60)))
     yield
     signal.alarm(0)
 

@@ -150,30 +150,41 @@ proxy_read_maps = proxy:texthash:{dir}/lower, proxy:unix:passwd.byname
 """
 
 
+FILES = {'access': '# comment\nbob@virt.test OK\nALICE@virt.test\n\tREJECT\n\n  from a file\n', 'lower': 'alice@virt.test REJECT by proxy\n', 'networks': '10.0.0.0/8\n192.0.2.66\n',
+         'indexed': 'alice@virt.test REJECT from an index\n',
+         'cidr': 'if 192.0.0.0/8\n192.0.2.0/25 REJECT by network\nendif\n0.0.0.0/0 OK\n',
+         'pcre': 'if /virt\\.test$/\n/^(alice|bob)@/ REJECT pattern $1\nendif\n!/@/ OK\n'}
+
+
+SHARES = 4  # instances, of some twenty servers each
+
+
+def shared(names):
+    """Parameters for a test of each case: its instance, its name; those of one instance together."""
+    place = {name: i * SHARES // len(CASES) for i, name in enumerate(CASES)}
+    return [pytest.param(place[name], name, id=name) for name in names]
+
+
 @pytest.fixture(scope='module')
-def mta(sut):
+def mta(request, sut):
+    cases = [param.values[1] for param in shared(CASES) if param.values[0] == request.param]
     master = ''
-    for name, (settings, _, _) in CASES.items():
+    for name in cases:
         master += f'127.0.0.1:{{{name}}} inet n - n - - smtpd -o syslog_name={name}\n'
-        for setting in filter(None, settings.split('; ')):
+        for setting in filter(None, CASES[name][0].split('; ')):
             key, _, value = setting.partition('=')
             master += f'  -o {{ {key.strip()} = {value.strip()} }}\n'
     mta = sut(MAIN, master=master)
-    for name, text in {'access': '# comment\nbob@virt.test OK\nALICE@virt.test\n\tREJECT\n\n  from a file\n', 'lower': 'alice@virt.test REJECT by proxy\n', 'networks': '10.0.0.0/8\n192.0.2.66\n',
-                       'indexed': 'alice@virt.test REJECT from an index\n',
-                       'cidr': 'if 192.0.0.0/8\n192.0.2.0/25 REJECT by network\nendif\n0.0.0.0/0 OK\n',
-                       'pcre': 'if /virt\\.test$/\n/^(alice|bob)@/ REJECT pattern $1\nendif\n!/@/ OK\n'}.items():
+    for name, text in FILES.items():
         with open(f'{mta.dir}/{name}', 'w') as file:
             file.write(text)
-    if mta.name == 'postfix':
-        subprocess.run(['postmap', '-c', mta.dir + '/conf', f'lmdb:{mta.dir}/indexed'], check=True)
-    else:
-        subprocess.run([os.path.join(os.path.dirname(mta.program), 'postmap'), '-c', mta.dir + '/conf', f'lmdb:{mta.dir}/indexed'], check=True)
+    postmap = ['postmap'] if mta.name == 'postfix' else [os.path.join(os.path.dirname(mta.program), 'postmap')]
+    subprocess.run(postmap + ['-c', mta.dir + '/conf', f'lmdb:{mta.dir}/indexed'], check=True)
     with mta:
         yield mta
 
 
-@pytest.mark.parametrize('name', CASES)
+@pytest.mark.parametrize('mta, name', shared(CASES), indirect=['mta'])
 def test_case(mta, name):
     settings, rcpt, wanted = CASES[name]
     mark = mta.log.mark()
@@ -196,19 +207,21 @@ def test_case(mta, name):
         mta.log.wait(warning, mark)
 
 
-def test_reject_line_without_helo(mta):
+@pytest.mark.parametrize('mta, name', shared(['client_reject']), indirect=['mta'])
+def test_reject_line_without_helo(mta, name):
     mark = mta.log.mark()
-    with mta.session('client_reject', helo=None, xclient=STRANGER) as client:
+    with mta.session(name, helo=None, xclient=STRANGER) as client:
         client.cmd('MAIL FROM:<>', 250)
         client.cmd('RCPT TO:<alice@virt.test>', 554)
     mta.log.wait_text(f'NOQUEUE: reject: RCPT from spike.up.test[192.0.2.66]: {DENIED.format(CLIENT)}; from=<> to=<alice@virt.test> '
                       'proto=SMTP', mark)
 
 
-def test_queue_id_in_the_reject_line(mta):
+@pytest.mark.parametrize('mta, name', shared(['u_virtual']), indirect=['mta'])
+def test_queue_id_in_the_reject_line(mta, name):
     """After the first accepted recipient the server that queues has an id."""
     mark = mta.log.mark()
-    with mta.session('u_virtual', helo=None, xclient=STRANGER) as client:
+    with mta.session(name, helo=None, xclient=STRANGER) as client:
         client.cmd('EHLO client.example', 250)
         client.envelope()
         client.cmd('RCPT TO:<nobody@virt.test>', 550)

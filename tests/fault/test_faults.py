@@ -119,7 +119,7 @@ def test_full_disk(gatepost):
         with mta:
             with connect() as client:
                 client.cmd('MAIL FROM:<a@b.example>', '452 4.3.1 Insufficient system storage')
-            mta.write('main.cf', mta.settings + 'message_size_limit = 2000000\n')
+            mta.write('main.cf', mta.settings + 'message_size_limit = 1000000\n')
             mta.reload()
             until(lambda: connect().cmd('MAIL FROM:<a@b.example>').code == 250, 'the new limit')
             with connect() as client:

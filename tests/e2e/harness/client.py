@@ -3,6 +3,8 @@ import re
 import socket
 import time
 
+from . import PATIENCE
+
 
 class Reply(str):
     """A reply's lines joined by newlines, without CRLF."""
@@ -47,7 +49,8 @@ class Client:
     def __init__(self, address, source=None, timeout=15):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ':' in address[0] else socket.AF_INET
         self.sock = socket.socket(family)
-        self.sock.settimeout(timeout)
+        self.timeout = timeout * PATIENCE
+        self.sock.settimeout(self.timeout)
         if source:
             self.sock.bind((source, 0))
         self.sock.connect(address)
@@ -160,7 +163,7 @@ class Client:
         except TimeoutError:
             return
         finally:
-            self.sock.settimeout(15)
+            self.sock.settimeout(self.timeout)
         raise AssertionError(f'wanted silence, got {data!r}')
 
     def rest(self):

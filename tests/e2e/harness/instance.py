@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 
+from . import PATIENCE
 from .client import Client
 from .log import Log
 from .maildir import Maildir
@@ -222,7 +223,7 @@ class Postfix(Instance):
 
     def run(self, *args, timeout=30, program='postfix'):
         return subprocess.run([*self.prefix, program, '-c', self.dir + '/conf', *args], stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=timeout)
+                              text=True, timeout=timeout * PATIENCE)
 
     def try_start(self):
         return self.run('start')
@@ -259,7 +260,7 @@ class Gatepost(Instance):
 
     def run(self, *args, timeout=30, env=None):
         return subprocess.run([*self.prefix, self.program, '-c', self.dir + '/conf', *args], stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=timeout, env=env)
+                              text=True, timeout=timeout * PATIENCE, env=env)
 
     def try_start(self):
         return self.run('start')
@@ -286,7 +287,7 @@ class Gatepost(Instance):
 
 
 def wait_port(port, timeout=10, host='127.0.0.1'):
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * PATIENCE
     while True:
         try:
             return Client((host, port)).close()

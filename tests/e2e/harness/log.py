@@ -3,6 +3,8 @@ import re
 import time
 from typing import NamedTuple
 
+from . import PATIENCE
+
 LINE = re.compile(r'(?P<stamp>\w{3} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?) (?P<host>\S+) (?P<tag>[^\s\[]+)\[(?P<number>\d+)\]: '
                   r'(?P<text>.*)')
 
@@ -55,7 +57,7 @@ class Log:
 
     def wait(self, pattern, since=0, program=None, timeout=10):
         """Waits for a line whose whole text matches pattern."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         while True:
             match = self.find(pattern, since, program)
             if match:

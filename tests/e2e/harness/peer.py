@@ -6,6 +6,8 @@ import socket
 import threading
 import time
 
+from . import PATIENCE
+
 
 class _Word:
     def __init__(self, name):
@@ -69,14 +71,14 @@ class _Server:
     def wait(self, count=1, timeout=15):
         """Waits until that many connections have ended; returns the last of them."""
         with self._changed:
-            ended = self._changed.wait_for(lambda: sum(c.done for c in self.connections) >= count, timeout)
+            ended = self._changed.wait_for(lambda: sum(c.done for c in self.connections) >= count, timeout * PATIENCE)
         assert ended, f'{count} connections wanted, {self.connections}'
         return self.connections[count - 1]
 
     def wait_open(self, count=1, timeout=15):
         """Waits until that many connections were made; returns the last of them."""
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.connections) >= count, timeout), 'no connection came'
+            assert self._changed.wait_for(lambda: len(self.connections) >= count, timeout * PATIENCE), 'no connection came'
         return self.connections[count - 1]
 
     def close(self):
@@ -316,7 +318,7 @@ class Relay(_Server):
 
 def until(condition, what='condition', timeout=10):
     """Polls; the value once it is true."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * PATIENCE
     while True:
         value = condition()
         if value:
