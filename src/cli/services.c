@@ -9,6 +9,7 @@
 #include "smtpd/smtpd.h"
 
 #include <string.h>
+#include <unistd.h>
 
 /* smtpd and filter make their views themselves: one for each value of stress. */
 typedef struct {
@@ -38,7 +39,7 @@ static int run(const ServiceMain *entry, ServiceProcess *process)
         return entry->with_file(process, main_cf);
     g_autoptr(Config) config = main_cf ? config_new(main_cf, &scope, &error) : NULL;
     if (config)
-        return entry->with_view(process, config);
+        _exit(entry->with_view(process, config)); /* deliveries and threads of theirs may not have ended yet */
     log_fatal("%s", error->message);
     return 1;
 }
