@@ -89,6 +89,18 @@ static Reply *exchange(Relay *relay, const char *line)
     return reply_new(NEXTHOP_FAILED);
 }
 
+/* The next hop failed in an earlier message: this one gets a new connection. NULL: fine; else the reply for our client.
+ */
+static Reply *reconnect(Relay *relay)
+{
+    Reply *refusal = connect_nexthop(relay);
+
+    if (refusal)
+        return refusal;
+    g_autoptr(Reply) reply = exchange(relay, relay->hello);
+    return reply_is(reply, 2) ? NULL : reply_new(NEXTHOP_FAILED);
+}
+
 /* Passes line on. GATE: not yet, run again. DONE: *ret_reply is what the next hop said. */
 static Outcome pass(Session *session, const char *line, Reply **ret_reply)
 {
@@ -97,7 +109,12 @@ static Outcome pass(Session *session, const char *line, Reply **ret_reply)
 
     if (!session_at_gate(session, gate))
         return outcome_gate(gate);
-    *ret_reply = exchange(relay, line);
+    /* At the beginning of a message only; nor when the next hop was told whose it is: a new one would take it for ours.
+     */
+    bool begins = g_ascii_strncasecmp(line, "MAIL", 4) == 0 || g_ascii_strncasecmp(line, "XFORWARD", 8) == 0;
+    bool anew = begins && !relay->nexthop && relay->hello && !relay->sender && !relay->client.given;
+    Reply *refusal = anew ? reconnect(relay) : NULL;
+    *ret_reply = refusal ? refusal : exchange(relay, line);
     return outcome_done();
 }
 
@@ -171,6 +188,8 @@ static Outcome hello(Session *session, const char *line)
         reply = connect_nexthop(relay);
     if (!reply)
         reply = exchange(relay, line);
+    g_free(relay->hello);
+    relay->hello = reply_is(reply, 2) ? g_strdup(line) : NULL;
     if (reply_is(reply, 2) && extended)
         session->esmtp = true;
     session_reply_take(session, reply_is(reply, 2) && extended ? offer(relay, reply) : reply_copy(reply));
@@ -358,6 +377,7 @@ static void disconnect(Session *session)
     xf_attrs_clear(&relay->client);
     server_session_ended(relay->service->server);
     g_free(relay->peer);
+    g_free(relay->hello);
     g_free(relay);
 }
 

@@ -32,7 +32,8 @@ typedef struct {
     const RelayService *service;
     Connection connection;
     char *peer;      /* "unknown[addr]", for log lines */
-    Client *nexthop; /* NULL: not connected */
+    Client *nexthop;     /* NULL: not connected */
+    char *hello;         /* our client's EHLO or HELO line */
     XfAttrs client;  /* XFORWARD, for log lines */
     char *sender;    /* MAIL's and the first RCPT's argument as sent; NULL: none */
     char *recipient;

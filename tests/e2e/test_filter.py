@@ -112,6 +112,20 @@ def test_next_hop_fails(mta, stage, answer):
         assert replies[-1][0] == '4', replies
 
 
+def test_next_hop_is_called_again(mta):
+    """One message is lost to a next hop that dies; the next one of the same session is not."""
+    with mta.connect('brief') as client:
+        client.reply()
+        for answer, verdict in ((CLOSE, '451 4.3.0 Error: queue file write error'), ('250 2.0.0 fine', '250 2.0.0 fine')):
+            with mta.sink('next', {'.': answer}):
+                if answer is CLOSE:
+                    client.cmd('EHLO front.test', 250)
+                for line, code in (('MAIL FROM:<a@b.example>', 250), ('RCPT TO:<alice@virt.test>', 250), ('DATA', 354)):
+                    client.cmd(line, code)
+                client.send(b'x\r\n.\r\n')
+                client.expect(verdict)
+
+
 def test_next_hop_down(mta):
     mark = mta.log.mark()
     with mta.connect('lone') as client:
