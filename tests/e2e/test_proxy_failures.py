@@ -423,6 +423,20 @@ def test_soft_bounce(mta):
         client.content(wanted='454 4.7.1 no')
 
 
+def test_reject_footer(mta):
+    """The footer goes with every refusal, its own code in front; not with acceptance, and not into the log."""
+    with mta.sink('filter', {'RCPT TO:<bob@virt.test>': '550 5.1.1 bob', '.': '554-5.7.1 no\n554 5.7.1 spam'}), \
+            mta.session('footer') as client:
+        client.cmd('MAIL FROM:<a@b.example>', '250 2.1.0 Ok')
+        client.cmd('RCPT TO:<nobody@virt.test>', '550-5.1.1 <nobody@virt.test>: Recipient address rejected: User unknown in virtual '
+                                                 'mailbox table\n550 5.1.1 see-you')
+        client.cmd('RCPT TO:<bob@virt.test>', '550-5.1.1 bob\n550 5.1.1 see-you')
+        client.cmd('RCPT TO:<alice@virt.test>', OK)
+        mark = mta.log.mark()
+        client.content(wanted='554-5.7.1 no\n554-5.7.1 spam\n554 5.7.1 see-you')
+        mta.log.wait(r'proxy-reject: END-OF-MESSAGE: 554-5\.7\.1 no\?\?554 5\.7\.1 spam; .*', mark, 'smtpd')
+
+
 @pytest.mark.parametrize('service', ['small', 'small_adjust'])
 def test_too_big(mta, service):
     mark = mta.log.mark()

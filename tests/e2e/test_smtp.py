@@ -31,6 +31,7 @@ def mta(sut):
             'tolerant': '-o smtpd_forbid_unauth_pipelining=no',
             'forbidden': '-o smtpd_forbidden_commands=FOO,BAR',
             'softbounce': '-o soft_bounce=yes',
+            'addrmap': '-o smtpd_discard_ehlo_keyword_address_maps=inline:{{127.0.0.2=pipelining}}',
             'space': '-o queue_minfree=999999999999999',
             }) as mta:
         yield mta
@@ -71,6 +72,12 @@ def test_ehlo_xforward(mta):
     with mta.session('xforward', helo=None) as client:
         lines = EHLO[:6] + ['XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT'] + EHLO[6:]
         client.cmd('EHLO client.example', shape(mta, lines))
+
+
+def test_discard_by_address(mta):
+    for source, offered in (('127.0.0.2', False), ('127.0.0.1', True)):
+        with mta.session('addrmap', source=source, helo=None) as client:
+            assert ('250-PIPELINING' in client.cmd('EHLO x').lines) == offered
 
 
 # One command after EHLO, and its reply; '>' begins the steps that come before it.

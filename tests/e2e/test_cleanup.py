@@ -1,0 +1,70 @@
+"""Address mapping and headers on the way into the queue (behaviour 5.3, 5.4)."""
+import pytest
+from harness.maildir import parse
+
+QUEUED = '~250 2.0.0 Ok: queued as [0-9A-F]{6,}'
+
+
+@pytest.fixture(scope='module')
+def mta(sut):
+    with sut(main="""
+canonical_maps = inline:{{old@virt.test=alice@virt.test}, {@olddom.test=new@virt.test}}
+sender_canonical_maps = inline:{{s@b.example=renamed@b.example}}
+recipient_canonical_maps = inline:{{r@virt.test=bob@virt.test}}
+recipient_bcc_maps = inline:{{bob@virt.test=carol@virt.test}}
+sender_bcc_maps = inline:{{bcc@b.example=carol@virt.test}}
+undisclosed_recipients_header = To: undisclosed-recipients:;
+masquerade_domains = masq.test
+""", services={'in': '', 'raw': '-o receive_override_options=no_address_mappings'}) as mta:
+        yield mta
+
+
+def deliver(mta, user, content='Subject: x\n\nbody\n', sender='a@b.example', to=None, service='in'):
+    with mta.session(service) as client:
+        qid = client.message(content, sender, to or f'{user}@virt.test', QUEUED).rpartition(' ')[2]
+    headers, _ = parse(mta.maildir(user).wait_for(qid.encode()))
+    return qid, headers
+
+
+def test_sender_canonical(mta):
+    mark = mta.log.mark()
+    qid, headers = deliver(mta, 'alice', sender='s@b.example', content='From: S <s@b.example>\nTo: s@b.example\n\nb\n')
+    assert headers[0] == ('Return-Path', '<renamed@b.example>')
+    assert dict(headers)['From'] == 'S <renamed@b.example>' and dict(headers)['To'] == 's@b.example'
+    mta.log.wait(rf'{qid}: from=<renamed@b\.example>, .*', mark, 'qmgr')
+
+
+def test_recipient_canonical(mta):
+    mark = mta.log.mark()
+    qid, headers = deliver(mta, 'bob', to='r@virt.test', content='From: r@virt.test\nTo: r@virt.test\n\nb\n')
+    assert dict(headers)['Delivered-To'] == 'bob@virt.test' and dict(headers)['X-Original-To'] == 'r@virt.test'
+    assert dict(headers)['From'] == 'r@virt.test' and dict(headers)['To'] == 'bob@virt.test'
+    mta.log.wait(rf'{qid}: to=<bob@virt\.test>, orig_to=<r@virt\.test>, relay=virtual, .*', mark)
+
+
+def test_canonical(mta):
+    _, headers = deliver(mta, 'alice', to='old@virt.test', sender='x@olddom.test', content='Cc: any@olddom.test, "O" <old@virt.test>\n\nb\n')
+    assert headers[0][1] == '<new@virt.test>' and dict(headers)['Cc'] == 'new@virt.test, "O" <alice@virt.test>'
+
+
+@pytest.mark.parametrize('to, sender', [('bob', 'a@b.example'), ('alice', 'bcc@b.example')])
+def test_bcc(mta, to, sender):
+    qid, _ = deliver(mta, to, sender=sender)
+    headers, _ = parse(mta.maildir('carol').wait_for(qid.encode()))
+    assert dict(headers)['Delivered-To'] == 'carol@virt.test'
+
+
+def test_no_address_mappings(mta):
+    _, headers = deliver(mta, 'alice', sender='s@b.example', service='raw')
+    assert headers[0] == ('Return-Path', '<s@b.example>')
+
+
+def test_undisclosed(mta):
+    assert dict(deliver(mta, 'alice')[1])['To'] == 'undisclosed-recipients:;'
+    headers = deliver(mta, 'alice', content='Cc: alice@virt.test\n\nb\n')[1]
+    assert 'To' not in dict(headers)
+
+
+def test_masquerade(mta):
+    _, headers = deliver(mta, 'alice', sender='a@host.masq.test', content='From: a@host.masq.test\nTo: b@host.masq.test\n\nb\n')
+    assert headers[0][1] == '<a@masq.test>' and dict(headers)['From'] == 'a@masq.test' and dict(headers)['To'] == 'b@masq.test'
