@@ -20,6 +20,8 @@ def mta(sut):
             'short': proxy + ' -o smtpd_proxy_timeout=1',
             'short_adjust': proxy + ' -o smtpd_proxy_timeout=1 -o smtpd_proxy_options=speed_adjust',
             'unix': '-o smtpd_proxy_filter=unix:filter.sock',
+            'noname': '-o smtpd_proxy_filter=no-such-host.invalid:10025',
+            'absolute': '-o smtpd_proxy_filter=UNIX:{dir}/queue/filter.sock',
             'soft': proxy + ' -o soft_bounce=yes',
             'footer': proxy + ' -o smtpd_reject_footer=see-you',
             'small': proxy + ' -o message_size_limit=1000',
@@ -519,6 +521,36 @@ def test_unix_socket(mta):
         client.quit()
         assert sink.wait(1).content.endswith(b'body\r\n')
     os.unlink(path)
+
+
+def test_unix_socket_by_whole_path(mta):
+    path = mta.dir + '/queue/filter.sock'
+    with Sink(path) as sink, mta.session('absolute') as client:
+        client.message(wanted=TAKEN)
+        assert sink.wait(1).messages
+    os.unlink(path)
+
+
+def test_name_not_found(mta):
+    mark = mta.log.mark()
+    with mta.session('noname') as client:
+        client.cmd('MAIL FROM:<a@b.example>', '250 2.1.0 Ok')
+        client.cmd('RCPT TO:<alice@virt.test>', E)
+        client.cmd('NOOP', 250)
+    mta.log.wait(r'warning: .*no-such-host\.invalid.*', mark, 'smtpd')
+
+
+@pytest.mark.parametrize('service', ['direct', 'adjust'])
+def test_log_shows_the_first_accepted_recipient(mta, service):
+    mark = mta.log.mark()
+    with mta.sink('filter'), mta.session(service, helo='He"l<o') as client:
+        client.cmd('MAIL FROM:<>', '250 2.1.0 Ok')
+        client.cmd('RCPT TO:<nobody@virt.test>', 550)
+        client.cmd('RCPT TO:<BOB@virt.test>', OK)
+        client.cmd('RCPT TO:<"alice"@virt.test>', OK)
+        client.content(wanted=TAKEN)
+    mta.log.wait_text(f'proxy-accept: END-OF-MESSAGE: {TAKEN}; from=<> to=<BOB@virt.test> proto=ESMTP helo=<He?l?o>', mark, 'smtpd')
+    assert mta.log.texts(mark, 'smtpd').count('NOQUEUE: client=localhost[127.0.0.1]') == 1
 
 
 def test_early_open(mta):
