@@ -18,6 +18,8 @@ PYTHON ?= /usr/bin/python3
 FUZZ_SECONDS ?= 60
 # The most that one verb's end-to-end tests may run at once; they wait more than they compute.
 JOBS ?= 2
+# --again: end-to-end tests that failed on a busy machine have a second try.
+AGAIN ?=
 
 .PHONY: all run check check-asan check-tsan check-long unit-asan unit-tsan bench fuzz install clean format
 all: $(BUILD)/build.ninja
@@ -35,8 +37,8 @@ run:
 check:
 	tools/install-deps build test
 	$(MAKE) all
-	meson test -C $(BUILD) --print-errorlogs
-	tests/e2e/run --gatepost $(BUILD)/gatepost --jobs $(JOBS)
+	meson test -C $(BUILD) --print-errorlogs --timeout-multiplier 3
+	tests/e2e/run --gatepost $(BUILD)/gatepost --jobs $(JOBS) $(AGAIN)
 
 check-long:
 	tools/install-deps build test

@@ -17,6 +17,7 @@ def pytest_addoption(parser):
     parser.addoption('--sut', choices=('gatepost', 'postfix'), default='gatepost', help='what to test')
     parser.addoption('--gatepost', default=os.path.join(HERE, '../build/gatepost'), help='the program')
     parser.addoption('--long', action='store_true', help='the full numbers')
+    parser.addoption('--failures', help='a file that gets a line for each test that failed')
     parser.addoption('--shard', default='0/1', help='I/N: only every N-th file, from the I-th')
 
 
@@ -46,6 +47,15 @@ def pytest_collection_modifyitems(config, items):
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if item not in dropped]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    report = (yield).get_result()
+    failures = item.config.getoption('--failures')
+    if report.failed and failures:
+        with open(failures, 'a') as file:
+            file.write(f'{item.fspath.strpath}::{item.nodeid.partition("::")[2]}\0')
 
 
 @pytest.hookimpl(hookwrapper=True)
