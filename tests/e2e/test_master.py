@@ -319,12 +319,28 @@ def test_reload_under_load(mta):
     until(lambda: generations() == 1, 'one generation is left')
 
 
+def holds_listener(pid, port):
+    """Whether that process may still accept clients of the port."""
+    with open('/proc/net/tcp') as file:
+        inodes = {fields[9] for fields in map(str.split, file) if fields[1].endswith(f':{port:04X}') and fields[3] == '0A'}
+    found = set()
+    try:
+        for name in os.listdir(f'/proc/{pid}/fd'):
+            found.add(os.readlink(f'/proc/{pid}/fd/{name}'))
+    except FileNotFoundError:
+        pass
+    return bool(found & {f'socket:[{inode}]' for inode in inodes})
+
+
 def test_the_third_generation_hurries_the_first(mta):
     session = mta.session('front')
+    first = service(mta, 'front')
+    assert holds_listener(first, mta.port('front'))
     second = None
     for number in (2, 3):
         mta.run('reload')
         mta.log.wait_text(f'reload-complete: generation={number}', program='master')
+        until(lambda: not holds_listener(first, mta.port('front')), 'the first generation accepts no more')
         second = second or mta.session('front')
     session.expect(421)
     second.cmd('NOOP', 250)
