@@ -302,8 +302,11 @@ static int connect_inet(const struct sockaddr_storage *address, gint64 deadline)
             errno = ETIMEDOUT;
         if (ready <= 0)
             return -1;
-        if (wait.revents != POLLOUT && (getsockopt(fd, SOL_SOCKET, SO_ERROR, &status, &len) < 0 || status != 0)) {
-            errno = status != 0 ? status : errno;
+        if (wait.revents != POLLOUT && getsockopt(fd, SOL_SOCKET, SO_ERROR, &status, &len) < 0)
+            return -1;
+        if (status != 0 &&
+            status != ECONNRESET) { /* reset: there was a connection; who reads will see that it is gone */
+            errno = status;
             return -1;
         }
     }

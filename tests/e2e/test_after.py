@@ -273,6 +273,7 @@ def test_same_recipient_twice(mta):
     with mta.session('after') as client:
         qid = client.message(to=['bob@virt.test'] * 3, wanted=QUEUED).rpartition(' ')[2]
         after = client.message('Subject: fence\n\n.\n', to='bob@virt.test', wanted=QUEUED).rpartition(' ')[2]
+    mta.maildir('bob').wait_for(qid.encode())
     mta.maildir('bob').wait_for(after.encode())
     assert len([m for m in mta.maildir('bob').messages() if qid.encode() in m]) == 1
 
