@@ -146,16 +146,19 @@ def test_failing_sync(gatepost):
     mta = gatepost(services={'after': AFTER})
     mta.start()  # all directories are made and synced by a first start
     mta.stop()
+    # the leak checker cannot work where strace traces already
+    env = {**os.environ, 'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':detect_leaks=0'}
     proc = subprocess.Popen(['strace', '-f', '-o', mta.dir + '/trace', '-e', 'trace=fsync,fdatasync', '-e', 'inject=fsync,fdatasync:error=EIO',
                              mta.program, '-c', mta.dir + '/conf', 'start-fg'], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL)
+                            stderr=subprocess.DEVNULL, env=env)
     try:
         until(lambda: proc.poll() is not None or len(mta.log.texts(program='master')) > 0 and listens(mta, 'after'), 'started', 30)
-        if proc.poll() is not None:
-            return  # it does not even start on such a disk: as good
+        assert proc.poll() is None, mta.log_text()
         with mta.session('after') as client:
             client.message('Subject: 1\n\nbody\n', wanted='451 4.3.0 Error: queue file write error')
             client.cmd('NOOP', 250)
+        with open(mta.dir + '/trace') as file:
+            assert 'EIO (Input/output error) (INJECTED)' in file.read()
     finally:
         if proc.poll() is None:
             mta.stop()
