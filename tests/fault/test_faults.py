@@ -143,39 +143,34 @@ def test_full_disk(gatepost):
 @root_only
 def test_failing_sync(gatepost):
     """A message whose sync failed was not taken, and is never delivered."""
-    mta = gatepost(services={'after': AFTER})
-    mta.start()  # all directories are made and synced by a first start
-    mta.stop()
-    # the leak checker cannot work where strace traces already
-    env = {**os.environ, 'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':detect_leaks=0'}
-    proc = subprocess.Popen(['strace', '-f', '-o', mta.dir + '/trace', '-e', 'trace=fsync,fdatasync', '-e', 'inject=fsync,fdatasync:error=EIO',
-                             mta.program, '-c', mta.dir + '/conf', 'start-fg'], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL, env=env)
-    try:
-        until(lambda: proc.poll() is not None or len(mta.log.texts(program='master')) > 0 and listens(mta, 'after'), 'started', 30)
-        assert proc.poll() is None, mta.log_text()
-        with mta.session('after') as client:
-            client.message('Subject: 1\n\nbody\n', wanted='451 4.3.0 Error: queue file write error')
-            client.cmd('NOOP', 250)
-        with open(mta.dir + '/trace') as file:
-            assert 'EIO (Input/output error) (INJECTED)' in file.read()
-    finally:
-        if proc.poll() is None:
-            mta.stop()
-            proc.wait(20)
-    with mta:
+    with gatepost(services={'after': AFTER}) as mta:
+        words = ['strace', '-f', '-o', mta.dir + '/trace', '-e', 'trace=fsync,fdatasync', '-e', 'inject=fsync,fdatasync:error=EIO']
+        for pid in processes(mta)[1:]:
+            words += ['-p', str(pid)]
+        tracer = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            until(lambda: all(traced(pid) for pid in processes(mta)[1:]), 'all are traced')
+            with mta.session('after') as client:
+                client.message('Subject: 1\n\nbody\n', wanted='451 4.3.0 Error: queue file write error')
+                client.cmd('NOOP', 250)
+            with open(mta.dir + '/trace') as file:
+                assert 'EIO (Input/output error) (INJECTED)' in file.read()
+        finally:
+            tracer.terminate()
+            tracer.wait(10)
         with mta.session('after') as client:
             client.message('Subject: 2\n\nbody\n', wanted=QUEUED)
         mta.maildir('alice').wait(1)
         assert subjects(mta, 'alice') == [2]
 
 
-def listens(mta, name):
-    try:
-        mta.connect(name).close()
-        return True
-    except ConnectionRefusedError:
-        return False
+def traced(pid):
+    """All threads of a process."""
+    for thread in os.listdir(f'/proc/{pid}/task'):
+        with open(f'/proc/{pid}/task/{thread}/status') as file:
+            if '\nTracerPid:\t0\n' in file.read():
+                return False
+    return True
 
 
 @root_only
