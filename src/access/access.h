@@ -1,5 +1,5 @@
-/* access.h - who may send what to whom: a pure function from facts to a decision (SMTPD_ACCESS_README; behaviour 4.1
- * to 4.6).
+/* access.h - who may send what to whom: a pure function from facts to a decision (SMTPD_ACCESS_README,
+ * access(5)).
  *
  * access_check() runs the lists of one SMTP command over what is known of the session. It may be run again with the
  * same facts and then gives the same decision; nothing is logged (but what the lookup tables themselves have to say)
@@ -60,7 +60,7 @@ void decision_free(Decision *decision); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Decision, decision_free)
 
 /* Compiles all lists of the service; route must outlive it. Errors: no working reject_unauth_destination or the like
- * (behaviour 9, 28), a table that cannot be used, a restriction that is known to Postfix but not supported here
+ * (smtpd(8) does not start then either), a table that cannot be used, a restriction that is known to Postfix but not supported here
  * (named). An unknown word is found when evaluated (451). */
 Access *access_new(const Config *config, const Route *route, GError **error);
 void access_free(Access *access); /* NULL is fine */
@@ -71,7 +71,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Access, access_free)
  * `local` are deferred, as there is none yet. */
 Decision *access_check(const Access *access, AccessStage stage, const AccessFacts *facts);
 
-/* "reject: RCPT from C: 554 ...; from=<s> to=<r> proto=ESMTP helo=<h>" (behaviour 4.6), without queue id; what:
+/* "reject: RCPT from C: 554 ...; from=<s> to=<r> proto=ESMTP helo=<h>", without queue id; what:
  * "reject", "reject_warning", "hold", ... proto: "SMTP" or "ESMTP". Used for the engine's own rejects too (size, space,
  * bare LF). Caller frees. */
 char *access_log_line(const char *what, const AccessFacts *facts, const char *proto, const char *text);

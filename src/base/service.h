@@ -23,7 +23,7 @@ typedef struct {
     GPtrArray *arguments; /* other arguments */
     int maxproc;          /* 0: no limit */
     int wakeup;           /* seconds, 0: never */
-    bool may_stress;      /* not confined to loopback, and maxproc > 1 (behaviour 1.7) */
+    bool may_stress;      /* not confined to loopback, and maxproc > 1 (STRESS_README) */
     bool unprivileged, chroot;
     guint32 generation;
     GArray *listeners; /* int: listening, non-blocking; owned */

@@ -1,4 +1,4 @@
-/* cleanup.h - intake of a message into the spool (cleanup(8), behaviour 5.2 to 5.4): what the SMTP server receives becomes a queue file. Adds and
+/* cleanup.h - intake of a message into the spool (cleanup(8)): what the SMTP server receives becomes a queue file. Adds and
  * drops headers, checks limits, maps recipients, logs under the tag cleanup. One Intake per message; used by one session at a time. */
 #pragma once
 #include "config/config.h"

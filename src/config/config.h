@@ -8,7 +8,7 @@
 typedef struct MainCf MainCf; /* the raw statements of main.cf */
 typedef struct Config Config; /* a view */
 
-/* Reads DIR/main.cf. Warnings (overridden entries etc.) are logged. NULL: error's text is that of behaviour 1.2, without "fatal: ". */
+/* Reads DIR/main.cf. Warnings (overridden entries etc.) are logged. NULL: error's text is Postfix's, without "fatal: ". */
 MainCf *main_cf_read(const char *dir, GError **error);
 void main_cf_free(MainCf *main_cf);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MainCf, main_cf_free)
@@ -20,7 +20,7 @@ typedef struct {
     const GPtrArray *overrides;   /* of "name=value" strings from -o, later ones win; may be NULL */
 } ConfigScope;
 
-/* main_cf stays the caller's and is not needed afterwards. NULL: error holds the first bad parameter's message (behaviour 1.4). */
+/* main_cf stays the caller's and is not needed afterwards. NULL: error holds the first bad parameter's message, as Postfix words it. */
 Config *config_new(const MainCf *main_cf, const ConfigScope *scope, GError **error);
 void config_free(Config *config);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Config, config_free)

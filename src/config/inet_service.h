@@ -10,7 +10,7 @@ typedef struct {
 
 /* known_ports  the parameter known_tcp_ports
  *
- * False: error is worded as behaviour 1.5 has it. Host names are not looked up. */
+ * False: error is worded as master(8) has it. Host names are not looked up. */
 bool inet_service_parse(const char *name, const char *known_ports, InetService *ret_service, GError **error);
 
 /* "25", "[127.0.0.1]:25". Caller frees. */

@@ -7,7 +7,7 @@ typedef enum { SERVICE_INET, SERVICE_UNIX, SERVICE_UNIX_DGRAM, SERVICE_FIFO, SER
 typedef struct {
     int line;             /* first physical line, for messages */
     char *name;           /* first field as written */
-    char *identity;       /* "type/canonical-name": `smtp inet` is "inet/:25", see behaviour 1.5; services are the same when it is */
+    char *identity;       /* "type/canonical-name": `smtp inet` is "inet/:25", see master(5); services are the same when it is */
     ServiceType type;
     char *host;           /* inet: NULL for all of inet_interfaces; no brackets */
     guint16 port;         /* inet */
@@ -24,5 +24,5 @@ typedef struct {
 } Service;
 
 /* Reads DIR/master.cf with main.cf's defaults (default_process_limit, compatibility_level, master_service_disable applied: disabled
- * services are left out). Array of Service*, freed with it. Warnings are logged. NULL: error's text is that of behaviour 1.5 without "fatal: ". */
+ * services are left out). Array of Service*, freed with it. Warnings are logged. NULL: error's text is master(8)'s without "fatal: ". */
 GPtrArray *master_cf_read(const char *dir, const Config *config, GError **error);

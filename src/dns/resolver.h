@@ -23,7 +23,7 @@ void resolver_free(Resolver *resolver);
 
 typedef enum { DNS_OK, DNS_NOT_FOUND, DNS_TEMPORARY } DnsStatus;
 
-/* The name of a client address: reverse lookup, then forward check (behaviour 3.1). Plain record, texts owned by it. */
+/* The name of a client address: reverse lookup, then forward check, as smtpd(8) does it. Plain record, texts owned by it. */
 typedef struct {
     DnsStatus status; /* OK: verified. NOT_FOUND: none, or it does not resolve back. TEMPORARY: try later */
     char *name;       /* the verified name, or "unknown" */

@@ -3,10 +3,10 @@
 #include <glib.h>
 #include <stdbool.h>
 
-/* Path of MAIL or RCPT, text between (or without) the brackets, as behaviour 3.4 accepts it: comments dropped, source route cut, one address.
+/* Path of MAIL or RCPT, text between (or without) the brackets, as smtpd(8) accepts it: comments dropped, source route cut, one address.
  * Returns the internal form ("" for an empty path); NULL where the syntax is bad. strict: strict_rfc821_envelopes' rules beyond the brackets. */
 char *address_parse_path(const char *text, size_t len, bool strict);
-/* domain as behaviour 3.4 checks it: labels, lengths, literals. utf8: SMTPUTF8 was declared */
+/* domain as smtpd(8) checks it: labels, lengths, literals. utf8: SMTPUTF8 was declared */
 bool address_domain_is_valid(const char *domain, bool utf8);
 char *address_quote(const char *internal); /* external form without brackets; caller frees */
 /* local part and domain of an internal address: split at the last '@'. domain is NULL where there is none. Pointers into address. */

@@ -1,5 +1,5 @@
 /* route.h - address classes, existence of recipients, transport and nexthop (ADDRESS_CLASS_README, trivial-rewrite(8);
- * behaviour 4.7, 5.8). */
+ * transport(5)). */
 #pragma once
 #include "config/config.h"
 

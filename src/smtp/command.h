@@ -1,4 +1,4 @@
-/* command.h - the grammar of SMTP commands with arguments (RFC 5321 4.1, 1870, 6152, 3461, 6531; tolerances: behaviour 3.3 and 3.4).
+/* command.h - the grammar of SMTP commands with arguments (RFC 5321 4.1, 1870, 6152, 3461, 6531; tolerances: those of smtpd(8)).
  * Pure functions: line in, record or reply text out. They know no session state and no access rules. */
 #pragma once
 #include "mail/envelope.h"
@@ -43,7 +43,7 @@ char *rcpt_command_parse(const char *line, const CommandRules *rules, RcptComman
 void mail_command_clear(MailCommand *command);
 void rcpt_command_clear(RcptCommand *command);
 
-/* Words of a line by blanks, with "..." and <...> kept together (behaviour 3.4). NULL: an unclosed group. The words are the array's. */
+/* Words of a line by blanks, with "..." and <...> kept together. NULL: an unclosed group. The words are the array's. */
 GPtrArray *command_words(const char *line);
 
 /* BDAT count [LAST], the count below 2^63. False: malformed. */

@@ -1,4 +1,4 @@
-/* decoder.h - message content from the wire into canonical lines, once, at the edge (RFC 5321 4.5.2, RFC 3030; behaviour 3.5 and 3.7).
+/* decoder.h - message content from the wire into canonical lines, once, at the edge (RFC 5321 4.5.2, RFC 3030; postconf(5): smtpd_forbid_bare_newline).
  * Out come pieces of lines, without line ends and without stuffed dots; nothing else of the wire form survives. No I/O.
  *
  * What ends a line, and what ends the data:

@@ -159,7 +159,7 @@ char *reply_for_log(const Reply *reply)
 }
 
 /* One line with its mark in the fourth place. A garbage line is a peer's, inside a reply that it ended properly: its
- * fourth octet becomes the mark (behaviour 2.6), or it gets a code if it is too short to have one. */
+ * fourth octet becomes the mark (as smtpd(8) does it), or it gets a code if it is too short to have one. */
 static void write_line(const Reply *reply, bool soft_bounce, bool is_last, const char *line, size_t len, GString *out)
 {
     bool is_code = line_code(line, len) >= 0;

@@ -205,7 +205,7 @@ static char *parse_choice(const char *value, const char *one, const char *other)
 }
 
 /* As a HELO name is cleaned: nothing in it may break a log line, a Received: header, or another command
- * (behaviour 3.4). */
+ * (as smtpd(8) does it). */
 static char *clean(const char *value)
 {
     char *text = log_quote(value, strlen(value));

@@ -1,4 +1,4 @@
-/* xforward.h - the XFORWARD command, both sides (XFORWARD_README, behaviour 2.3 and 5.1), and XCLIENT's attributes (behaviour 4.10), which share
+/* xforward.h - the XFORWARD command, both sides (XFORWARD_README), and XCLIENT's attributes (XCLIENT_README), which share
  * their syntax. Pure functions. */
 #pragma once
 #include <glib.h>

@@ -1,4 +1,4 @@
-/* proxy.h - the dialogue with a before-queue filter (SMTPD_PROXY_README; behaviour 2), as both proxy sinks hold it: one
+/* proxy.h - the dialogue with a before-queue filter (SMTPD_PROXY_README), as both proxy sinks hold it: one
  * connection per message. All functions but proxy_close() block: call them at the filter gate. What is wrong is logged
  * here, in full; the client gets QUEUE_FILE_ERROR or the filter's own refusal. */
 #pragma once

@@ -1,4 +1,4 @@
-/* match.h - match lists: mynetworks, mydestination, *_hosts, *_exceptions, ... (behaviour 1.4: literals, /file,
+/* match.h - match lists: mynetworks, mydestination, *_hosts, *_exceptions, ... (postconf(5): literals, /file,
  * type:table, !, first match wins). */
 #pragma once
 #include <glib.h>

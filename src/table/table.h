@@ -12,7 +12,7 @@ typedef struct Tables Tables; /* a list of tables, tried in order */
 typedef enum { TABLE_ABSENT, TABLE_FOUND, TABLE_FAILED } TableResult;
 
 /* "proxy:" in front of a type changes nothing. A table that cannot be opened is no failure here: it is logged, and
- * every lookup FAILED (behaviour 1.6). NULL: unknown or unsupported type, bad syntax, or only an index exists that
+ * every lookup FAILED as in Postfix. NULL: unknown or unsupported type, bad syntax, or only an index exists that
  * cannot be read (hash:F with F.db alone): the error says what to do. */
 Table *table_open(const char *spec, GError **error);
 void table_free(Table *table);

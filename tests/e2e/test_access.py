@@ -1,4 +1,4 @@
-"""Access control, the least: lists, their order, access tables, table types, unknown recipients (behaviour 4, 1.6)."""
+"""Access control, the least: lists, their order, access tables, table types, unknown recipients."""
 import os
 import re
 import subprocess

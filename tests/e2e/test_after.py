@@ -1,4 +1,4 @@
-"""The after-filter server, cleanup, queue, delivery (behaviour 5)."""
+"""The after-filter server, cleanup, queue, delivery."""
 import os
 import re
 import stat

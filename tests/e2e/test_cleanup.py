@@ -1,4 +1,4 @@
-"""Address mapping and headers on the way into the queue (behaviour 5.3, 5.4)."""
+"""Address mapping and headers on the way into the queue."""
 import pytest
 from harness.maildir import parse
 

@@ -1,4 +1,4 @@
-"""What may stand in main.cf and master.cf, and what the commands say of it (behaviour 1, 6.2)."""
+"""What may stand in main.cf and master.cf, and what the commands say of it."""
 import os
 import subprocess
 

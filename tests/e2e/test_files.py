@@ -1,4 +1,4 @@
-"""main.cf and master.cf, as a running server shows that it read them (behaviour 1.1 to 1.5)."""
+"""main.cf and master.cf, as a running server shows that it read them."""
 import re
 
 import pytest

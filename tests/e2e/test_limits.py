@@ -1,4 +1,4 @@
-"""maxproc, and the line for filter slots (design of sessions and filters; behaviour 1.7)."""
+"""maxproc, and the line for filter slots."""
 import time
 
 import pytest

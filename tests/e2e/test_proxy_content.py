@@ -1,4 +1,4 @@
-"""What reaches the filter: XFORWARD, commands as typed, content in canonical form (behaviour 2.3 to 2.5, 2.10, 3.7)."""
+"""What reaches the filter: XFORWARD, commands as typed, content in canonical form."""
 import re
 
 import pytest

@@ -1,4 +1,4 @@
-"""A filter that refuses, hangs, closes, talks garbage: behaviour 2.6 and 2.7, row by row."""
+"""A filter that refuses, hangs, closes, talks garbage."""
 import os
 import re
 

@@ -1,4 +1,4 @@
-"""The SMTP server's commands, replies, limits, ends of sessions (behaviour 3), without TLS and AUTH."""
+"""The SMTP server's commands, replies, limits, ends of sessions, without TLS and AUTH."""
 import re
 import time
 
