@@ -782,6 +782,7 @@ int main(void)
         TEST(smtp_tries_the_next_address),
         TEST(smtp_does_not_end_a_damaged_message),
     };
+    signal(SIGPIPE, SIG_IGN); /* as in every service process */
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int fd = SERVICE_FD_CONTROL; fd < SERVICE_FD_LISTENERS; fd++) /* whose numbers are fixed in a service */
         if (null < 0 || dup2(null, fd) < 0)

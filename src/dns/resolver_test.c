@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -621,5 +622,6 @@ int main(void)
         cmocka_unit_test(a_dead_server_holds_no_thread_longer_than_asked),
         cmocka_unit_test(bad_servers_are_refused),
     };
+    signal(SIGPIPE, SIG_IGN); /* as in every service process */
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

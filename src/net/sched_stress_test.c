@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -306,5 +307,6 @@ int main(void)
         cmocka_unit_test(thousands_of_pairs_echo),
         cmocka_unit_test(all_at_random),
     };
+    signal(SIGPIPE, SIG_IGN); /* as in every service process */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -892,5 +893,6 @@ int main(void)
         cmocka_unit_test(a_scheduler_that_never_ran_frees_its_tasks),
         cmocka_unit_test(an_idle_scheduler_costs_nothing),
     };
+    signal(SIGPIPE, SIG_IGN); /* as in every service process */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
