@@ -108,6 +108,28 @@ static bool forward_identity(Smtpd *smtpd, Client *filter, const Reply *ehlo)
     return done;
 }
 
+Outcome proxy_enter(Smtpd *smtpd, SlotPlace *place)
+{
+    const SmtpdService *service = smtpd->service;
+    const Settings *settings = smtpd->settings;
+    gint64 deadline;
+
+    switch (slots_take(service->slots, place, smtpd->session->self, &deadline)) {
+    case SLOT_WAIT:
+        return outcome_wait(deadline, true);
+    case SLOT_BUSY:
+        log_warning(
+            "proxy %s: no filter slot is free within %" G_GINT64_FORMAT " s (smtpd_proxy_concurrency_limit is %d%s)",
+            filter_name(smtpd), settings->proxy_wait_ms / 1000, settings->proxy_slots,
+            settings->speed_adjust ? "" : "; smtpd_proxy_options = speed_adjust needs a slot for a shorter time");
+        smtpd->refusal = reply_new("451 4.3.2 Error: try again later");
+        return outcome_done();
+    case SLOT_TAKEN:
+        break;
+    }
+    return session_at_gate(smtpd->session, service->filter_gate) ? outcome_done() : outcome_gate(service->filter_gate);
+}
+
 Client *proxy_open(Smtpd *smtpd, Reply **ret_refusal)
 {
     const Settings *settings = smtpd->settings;

@@ -1,10 +1,12 @@
 /* proxy.h - the dialogue with a before-queue filter (SMTPD_PROXY_README), as both proxy sinks hold it: one
- * connection per message. All functions but proxy_close() block: call them at the filter gate. What is wrong is logged
- * here, in full; the client gets QUEUE_FILE_ERROR or the filter's own refusal. */
+ * connection per message. All but proxy_enter() and the logging ones block: call them at the filter gate. What is wrong
+ * is logged here, in full; the client gets QUEUE_FILE_ERROR or the filter's own refusal. */
 #pragma once
 #include "smtp/client.h"
 #include "smtpd/state.h"
 
+/* A filter slot, then a place at the filter gate; does not block. DONE without smtpd->refusal: both are there. */
+Outcome proxy_enter(Smtpd *smtpd, SlotPlace *place);
 /* Connects, greets, forwards the client's identity, sends MAIL as the client sent it. NULL: *ret_refusal is what the
  * client gets. */
 Client *proxy_open(Smtpd *smtpd, Reply **ret_refusal);

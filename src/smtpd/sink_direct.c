@@ -25,29 +25,6 @@ static bool checks_space(const Smtpd *smtpd)
     return false; /* nothing is stored here */
 }
 
-/* A slot, then a place at the gate. DONE: both are there, or the refusal is. */
-static Outcome enter(Smtpd *smtpd, Direct *direct)
-{
-    const SmtpdService *service = smtpd->service;
-    gint64 deadline;
-
-    switch (slots_take(service->slots, &direct->slot, smtpd->session->self, &deadline)) {
-    case SLOT_WAIT:
-        return outcome_wait(deadline, true);
-    case SLOT_BUSY:
-        log_warning(
-            "proxy %s: no filter slot is free within %" G_GINT64_FORMAT
-            " s (smtpd_proxy_concurrency_limit is %d; smtpd_proxy_options = speed_adjust needs a slot for a shorter "
-            "time)",
-            smtpd->settings->proxy->name, smtpd->settings->proxy_wait_ms / 1000, smtpd->settings->proxy_slots);
-        smtpd->refusal = reply_new("451 4.3.2 Error: try again later");
-        return outcome_done();
-    case SLOT_TAKEN:
-        break;
-    }
-    return session_at_gate(smtpd->session, service->filter_gate) ? outcome_done() : outcome_gate(service->filter_gate);
-}
-
 /* Takes part in the transaction, if it does not yet. DONE without a refusal: connected and at the gate. */
 static Outcome join(Smtpd *smtpd)
 {
@@ -57,7 +34,7 @@ static Outcome join(Smtpd *smtpd)
         smtpd->refusal = reply_new(QUEUE_FILE_ERROR);
         return outcome_done();
     }
-    Outcome outcome = enter(smtpd, direct);
+    Outcome outcome = proxy_enter(smtpd, &direct->slot);
     if (outcome.kind != OUTCOME_DONE || smtpd->refusal || direct->filter)
         return outcome;
     direct->filter = proxy_open(smtpd, &smtpd->refusal);

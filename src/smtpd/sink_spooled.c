@@ -141,28 +141,16 @@ static void release(Smtpd *smtpd)
 
 static Outcome spooled_end(Smtpd *smtpd)
 {
-    const SmtpdService *service = smtpd->service;
     Spooled *spooled = part(smtpd);
-    gint64 deadline;
 
     if (content_failed(spooled->content)) {
         smtpd->refusal = reply_new(QUEUE_FILE_ERROR);
     } else {
-        switch (slots_take(service->slots, &spooled->slot, smtpd->session->self, &deadline)) {
-        case SLOT_WAIT:
-            return outcome_wait(deadline, true);
-        case SLOT_BUSY:
-            log_warning(
-                "proxy %s: no filter slot is free within %" G_GINT64_FORMAT " s (smtpd_proxy_concurrency_limit is %d)",
-                smtpd->settings->proxy->name, smtpd->settings->proxy_wait_ms / 1000, smtpd->settings->proxy_slots);
-            smtpd->refusal = reply_new("451 4.3.2 Error: try again later");
-            break;
-        case SLOT_TAKEN:
-            if (!session_at_gate(smtpd->session, service->filter_gate))
-                return outcome_gate(service->filter_gate);
+        Outcome outcome = proxy_enter(smtpd, &spooled->slot);
+        if (outcome.kind != OUTCOME_DONE)
+            return outcome;
+        if (!smtpd->refusal)
             smtpd->refusal = replay(smtpd, spooled);
-            break;
-        }
     }
     log_content_failure(spooled);
     g_autofree char *shown = reply_for_log(smtpd->refusal);
