@@ -1,0 +1,197 @@
+"""A power cut at any point: what was acknowledged is delivered once and whole, whatever part of the rest survived."""
+import copy
+import os
+import pwd
+import re
+import shutil
+import threading
+
+import pytest
+from harness.client import dot_stuff
+from harness.instance import AFTER, MASTER
+from harness.peer import until
+from powercut import Some, State, everything, nothing, write_tree
+from shim import Shim
+
+pytestmark = pytest.mark.gatepost_only
+QUICK = 'minimal_backoff_time = 1s\nmaximal_backoff_time = 1s\nqueue_run_delay = 1s\ntransport_retry_time = 1s\n'
+# What recovers needs nobody who takes new mail.
+RECOVERY = ''.join(line + '\n' for line in MASTER.splitlines() if line.split()[0] in ('qmgr', 'virtual', 'error', 'retry', 'smtp'))
+USERS = ('alice', 'bob', 'carol')
+
+
+def body(number):
+    """Each message's own; some are larger than a buffer, one than all of them."""
+    size = (10, 3000, 40000, 200, 200000)[number % 5]
+    line = f'message {number} ' + 'x' * 50 + '\n'
+    return line * (size // len(line) + 1) + f'end of {number}\n'
+
+
+def recipients(number):
+    return USERS[:1 + number % 3]
+
+
+class Work:
+    """Sends messages and knows what was said of each."""
+
+    def __init__(self):
+        self.ids = {}      # queue id to message number, of those that got 250
+        self.refused = []  # numbers of those that got another answer
+
+    def send(self, client, number):
+        client.envelope('', *(user + '@virt.test' for user in recipients(number)))
+        client.cmd('DATA', 354)
+        client.sock.sendall(dot_stuff(f'Subject: {number}\n\n{body(number)}'))
+        reply = client.reply()
+        if reply.code == 250:
+            self.ids[reply.rpartition(' ')[2]] = number
+        else:
+            self.refused.append(number)
+
+    def break_off(self, client, number):
+        """Sent, but not to its end."""
+        client.envelope('', 'alice@virt.test')
+        client.cmd('DATA', 354)
+        client.send(f'Subject: {number}\r\n\r\n'.encode() + b'never to be seen\r\n' * 3000)
+        client.reset()
+        self.refused.append(number)
+
+
+def record(gatepost, shim, messages):
+    """Runs the real servers under load. The disk as it was at first, the calls, and what was said of which message."""
+    work = Work()
+    mta = gatepost(QUICK, services={'after': AFTER})
+    mta.prefix = shim.prefix
+    roots = [mta.dir + '/queue', mta.dir + '/vmail']
+    state = State(roots)
+    shim.record(mark='queued as ')
+    with mta:
+        def client(numbers):
+            with mta.session('after') as session:
+                for number in numbers:
+                    work.send(session, number)
+
+        threads = [threading.Thread(target=client, args=(range(first, messages, 3),)) for first in range(3)]
+        for thread in threads:
+            thread.start()
+        work.break_off(mta.session('after'), messages)
+        for thread in threads:
+            thread.join()
+        until(lambda: mta.mailq() == 'Mail queue is empty\n', 'an empty queue', 30)
+        mta.stop()
+        calls = shim.calls()
+        assert len(work.ids) == messages
+        return state, roots, calls, work
+
+
+class Recovery:
+    """Starts on what a power cut left, and looks what becomes of it."""
+
+    def __init__(self, gatepost):
+        self.mta = gatepost(QUICK, base=RECOVERY)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.mta.__exit__(None, None, None)
+
+    def make_disk(self, queue, mail):
+        owner = pwd.getpwnam(self.mta.owner()) if os.geteuid() == 0 else None
+        for name, tree, user in (('queue', queue, owner and (owner.pw_uid, owner.pw_gid)),
+                                 ('vmail', mail, owner and (self.mta.uid, self.mta.uid))):
+            path = f'{self.mta.dir}/{name}'
+            for old in os.listdir(path):
+                shutil.rmtree(f'{path}/{old}') if os.path.isdir(f'{path}/{old}') else os.unlink(f'{path}/{old}')
+            write_tree(tree, path, user)
+
+    def messages(self):
+        """Files below spool/."""
+        return [name for _, _, names in os.walk(self.mta.dir + '/queue/gatepost/spool') for name in names]
+
+    def run(self):
+        """Until all is delivered that ever will be."""
+        self.mta.start()
+        try:
+            until(lambda: not self.messages(), 'an empty queue', 30)
+        finally:
+            self.mta.stop()
+
+    def delivered(self):
+        """(user, number of the message) of every file in a Maildir; each is whole."""
+        found = []
+        for user in USERS:
+            for message in self.mta.maildir(user).messages():
+                head, _, content = message.partition(b'\n\n')
+                match = re.search(rb'\nSubject: (\d+)\n', head)
+                assert match and content.decode() == body(int(match[1])), f'damaged: {message[:500]!r}'
+                number = int(match[1])
+                found.append((user, number))
+        return found
+
+
+def promised(calls, work):
+    """(user, number) of what was acknowledged in these calls."""
+    found = set()
+    for call in calls:
+        for qid in re.findall(rb'queued as (\w+)', call.data if call.kind == 'mark' else b''):
+            number = work.ids[qid.decode()]
+            found |= {(user, number) for user in recipients(number)}
+    return found
+
+
+def cuts(calls, changing, wanted):
+    """Numbers of calls after which to cut, of those that change something: from a few while the directories are made, to the
+    whole way of all messages. wanted: how many, evenly over it; None: all."""
+    made = max(i for i, call in enumerate(calls) if call.kind == 'mkdir' and len(call.name) == 2)
+    early = [i for i in changing if i <= made]
+    late = [i for i in changing if i > made]
+    if wanted:
+        late = late[::max(1, len(late) // wanted)]
+    return early[::len(early) // 4] + late
+
+
+def test_power_cut(gatepost):
+    check(gatepost, 'quick', 4, 16)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('seed', range(8))
+def test_power_cut_everywhere(gatepost, seed):
+    check(gatepost, seed, 6, None)
+
+
+def check(gatepost, seed, messages, wanted):
+    with Shim() as shim:
+        state, (queue, mail), calls, work = record(gatepost, shim, messages)
+    assert {(user, number) for number in work.ids.values() for user in recipients(number)} == promised(calls, work)
+    trial = copy.deepcopy(state)
+    changing = [i for i, call in enumerate(calls) if trial.apply(call)]
+    chosen = set(cuts(calls, changing, wanted))
+    kinds = {calls[i].kind for i in changing}
+    assert {'create', 'mkdir', 'write', 'sync', 'rename', 'unlink', 'mark'} <= kinds, kinds
+    seen = set()
+    with Recovery(gatepost) as recovery:
+        for i, call in enumerate(calls):
+            state.apply(call)
+            if i not in chosen:
+                continue
+            for survival in (nothing, everything, Some(f'{seed}/{i}')):
+                trees = state.tree(queue, survival), state.tree(mail, survival)
+                due = promised(calls[:i + 1], work)
+                looks = hash(str((trees, sorted(due))))
+                if looks in seen:
+                    continue
+                seen.add(looks)
+                where = f'after call {i} of {len(calls)}, {call.kind} {call.name}, {type(survival).__name__}'
+                try:
+                    recovery.make_disk(*trees)
+                    recovery.run()
+                    found = recovery.delivered()
+                    assert len(found) == len(set(found)), f'twice: {sorted(found)}'
+                    assert not due - set(found), f'lost: {due - set(found)}'
+                    wrong = [number for _, number in found if number in work.refused]
+                    assert not wrong, f'delivered although it was refused: {wrong}'
+                except AssertionError as error:
+                    raise AssertionError(f'{where}: {error}\n{recovery.mta.log_text()[-3000:]}') from None
+    print(f'{len(calls)} calls, {len(seen)} states')
