@@ -25,6 +25,8 @@ extern const Param param_rows_access[];
 extern const size_t param_count_access;
 extern const Param param_rows_proxy[];
 extern const size_t param_count_proxy;
+extern const Param param_rows_quarantine[];
+extern const size_t param_count_quarantine;
 extern const Param param_rows_milter[];
 extern const size_t param_count_milter;
 extern const Param param_rows_smtpd_tls[];

@@ -9,6 +9,7 @@ const ParamGroup param_groups[] = {
     {"SMTP server", param_rows_smtpd, &param_count_smtpd},
     {"Access control", param_rows_access, &param_count_access},
     {"Content filters", param_rows_proxy, &param_count_proxy},
+    {"Quarantine", param_rows_quarantine, &param_count_quarantine},
     {"Milters", param_rows_milter, &param_count_milter},
     {"TLS and SASL in the SMTP server", param_rows_smtpd_tls, &param_count_smtpd_tls},
     {"TLS in general", param_rows_tls, &param_count_tls},
