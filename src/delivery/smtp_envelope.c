@@ -1,80 +1,19 @@
 /* smtp_envelope.c - MAIL and RCPT. */
 #include "delivery/smtp_session.h"
-#include "mail/address.h"
-#include "mail/xtext.h"
 
 #include <string.h>
 
 /* Recipients whose commands go out before a reply is read: both ends' buffers have room for that. */
 #define PIPELINE_MAX 100
 
-/* An address for a command: one line, whatever stands in it. */
-static char *wire_address(const SmtpSession *session, const char *address)
+static bool quotes(const SmtpSession *session)
 {
-    char *text =
-        config_bool(session->smtp->config, "smtp_quote_rfc821_envelope") ? address_quote(address) : g_strdup(address);
-
-    return g_strdelimit(text, "\r\n", '?');
+    return config_bool(session->smtp->config, "smtp_quote_rfc821_envelope");
 }
 
-static char *make_mail(const SmtpSession *session)
+static char *rcpt_line(const SmtpSession *session, guint index)
 {
-    const Envelope *envelope = attempt_envelope(session->attempt);
-    g_autofree char *sender = wire_address(session, envelope->sender ? envelope->sender : "");
-    g_autoptr(GString) line = g_string_new("MAIL FROM:<");
-
-    g_string_append_printf(line, "%s>", sender);
-    if (session->offers & OFFER_SIZE)
-        g_string_append_printf(line, " SIZE=%" G_GUINT64_FORMAT, spool_message_wire_size(session->attempt->message));
-    if (session->offers & OFFER_8BITMIME && envelope->body != BODY_UNSPECIFIED)
-        g_string_append(line, envelope->body == BODY_8BITMIME ? " BODY=8BITMIME" : " BODY=7BIT");
-    if (session->offers & OFFER_SMTPUTF8 && envelope->smtputf8)
-        g_string_append(line, " SMTPUTF8");
-    if (session->offers & OFFER_DSN) {
-        if (envelope->ret != DSN_RET_NONE)
-            g_string_append(line, envelope->ret == DSN_RET_FULL ? " RET=FULL" : " RET=HDRS");
-        if (envelope->envid)
-            g_string_append_printf(line, " ENVID=%s", envelope->envid);
-    }
-    return g_string_free(g_steal_pointer(&line), FALSE);
-}
-
-static void append_notify(GString *line, unsigned notify)
-{
-    static const struct {
-        unsigned bit;
-        const char *name;
-    } rows[] = {{DSN_NOTIFY_NEVER, "NEVER"},
-                {DSN_NOTIFY_SUCCESS, "SUCCESS"},
-                {DSN_NOTIFY_FAILURE, "FAILURE"},
-                {DSN_NOTIFY_DELAY, "DELAY"}};
-    const char *before = " NOTIFY=";
-
-    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
-        if (!(notify & rows[i].bit))
-            continue;
-        g_string_append_printf(line, "%s%s", before, rows[i].name);
-        before = ",";
-    }
-}
-
-static char *make_rcpt(const SmtpSession *session, const Recipient *recipient)
-{
-    g_autofree char *address = wire_address(session, recipient->address);
-    g_autoptr(GString) line = g_string_new("RCPT TO:<");
-
-    g_string_append_printf(line, "%s>", address);
-    if (session->offers & OFFER_DSN) {
-        append_notify(line, recipient->notify);
-        if (recipient->dsn_orcpt && recipient->dsn_orcpt[0]) {
-            g_string_append_printf(line, " ORCPT=%s", recipient->dsn_orcpt);
-        } else if (recipient->original && recipient->original[0]) {
-            g_autofree char *quoted = wire_address(session, recipient->original);
-            g_autofree char *encoded = xtext_encode(quoted);
-            g_string_append_printf(line, " ORCPT=rfc822;%s", encoded);
-        }
-    }
-    return g_string_free(g_steal_pointer(&line), FALSE);
+    return envelope_rcpt_line(attempt_recipient(session->attempt, index), session->offers, quotes(session));
 }
 
 /* What can be told from the offers alone. */
@@ -120,7 +59,7 @@ static bool send_envelope_pipelined(SmtpSession *session, const char *mail)
 
     client_queue_line(session->client, mail);
     for (guint i = 0; i < attempt_count(attempt); i++) {
-        g_autofree char *rcpt = attempt->done[i] ? NULL : make_rcpt(session, attempt_recipient(attempt, i));
+        g_autofree char *rcpt = attempt->done[i] ? NULL : rcpt_line(session, i);
         if (rcpt)
             client_queue_line(session->client, rcpt);
     }
@@ -152,7 +91,7 @@ static bool send_envelope_in_turn(SmtpSession *session, const char *mail)
         return smtp_refused(session, "MAIL FROM command");
     smtp_set_timeout(session, "smtp_rcpt_timeout");
     for (guint i = 0; i < attempt_count(attempt); i++) {
-        g_autofree char *rcpt = attempt->done[i] ? NULL : make_rcpt(session, attempt_recipient(attempt, i));
+        g_autofree char *rcpt = attempt->done[i] ? NULL : rcpt_line(session, i);
         if (!rcpt)
             continue;
         if (!client_command_line(session->client, &session->reply, &error, rcpt))
@@ -169,7 +108,8 @@ bool smtp_send_envelope(SmtpSession *session)
 
     if (!check_offers(session))
         return false;
-    mail = make_mail(session);
+    mail = envelope_mail_line(attempt_envelope(session->attempt), session->offers,
+                              spool_message_wire_size(session->attempt->message), quotes(session));
     smtp_set_timeout(session, "smtp_mail_timeout");
     return pipelined ? send_envelope_pipelined(session, mail) : send_envelope_in_turn(session, mail);
 }

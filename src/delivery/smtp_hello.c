@@ -5,15 +5,6 @@
 
 #include <string.h>
 
-static const struct {
-    const char *keyword;
-    unsigned bit;
-} keywords[] = {{"PIPELINING", OFFER_PIPELINING},
-                {"8BITMIME", OFFER_8BITMIME},
-                {"SIZE", OFFER_SIZE},
-                {"DSN", OFFER_DSN},
-                {"SMTPUTF8", OFFER_SMTPUTF8}};
-
 /* ---- greeting and HELO ---- */
 
 static bool is_discarded(const GPtrArray *discard, const char *keyword)
@@ -30,9 +21,7 @@ static void take_offer(SmtpSession *session, const char *line, const GPtrArray *
 
     if (!words[0] || is_discarded(discard, words[0]))
         return;
-    for (size_t i = 0; i < G_N_ELEMENTS(keywords); i++)
-        if (g_ascii_strcasecmp(words[0], keywords[i].keyword) == 0)
-            session->offers |= keywords[i].bit;
+    session->offers |= offer_find(words[0]);
     if (words[1] && g_ascii_strcasecmp(words[0], "SIZE") == 0)
         session->size_max = g_ascii_strtoull(words[1], NULL, 10);
     if (g_ascii_strcasecmp(words[0], "XFORWARD") == 0)

@@ -3,8 +3,7 @@
  * those recipients that are not done; session->failure says why. */
 #pragma once
 #include "delivery/smtp_private.h"
-
-enum { OFFER_PIPELINING = 1, OFFER_8BITMIME = 2, OFFER_SIZE = 4, OFFER_DSN = 8, OFFER_SMTPUTF8 = 16 };
+#include "smtp/envelope_lines.h"
 
 typedef struct {
     const Smtp *smtp;
