@@ -40,6 +40,9 @@ static bool prepare(RelayService *service, const MainCf *main_cf, GError **error
         match_list_new("filter_authorized_hosts", config_string(service->config, "filter_authorized_hosts"), 0, error);
     if (!service->authorized)
         return false;
+    service->inspectors = inspectors_open(service->config, error);
+    if (!service->inspectors)
+        return false;
     service->inet_protocols = config_string(service->config, "inet_protocols");
     service->timeout_ms = config_seconds(service->config, "filter_timeout") * 1000;
     service->limits = (SessionLimits){
@@ -50,8 +53,14 @@ static bool prepare(RelayService *service, const MainCf *main_cf, GError **error
         .hard_error_limit = NO_ERROR_LIMIT,
         .junk_limit = NO_ERROR_LIMIT,
     };
+    service->content_directory = g_build_filename(config_string(service->config, "queue_directory"), "gatepost", NULL);
+    service->deadline_ms = config_seconds(service->config, "filter_deadline") * 1000;
     service->server = server_new(process, error);
-    return service->server && service_drop_privileges(config_string(service->config, "mail_owner"), error);
+    if (!service->server)
+        return false;
+    service->place =
+        (ContentPlace){.directory = service->content_directory, .account = server_account(service->server)};
+    return service_drop_privileges(config_string(service->config, "mail_owner"), error);
 }
 
 static void accepted(void *user, const Connection *connection)
@@ -66,6 +75,8 @@ static void accepted(void *user, const Connection *connection)
 static void release(RelayService *service)
 {
     server_free(service->server);
+    inspectors_close(service->inspectors);
+    g_free(service->content_directory);
     resolver_free(service->resolver);
     match_list_free(service->authorized);
     endpoint_free(service->nexthop);

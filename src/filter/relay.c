@@ -1,12 +1,9 @@
 /* relay.c - one session of the filter. */
 #include "filter/relay.h"
+#include "base/clock.h"
 #include "base/log.h"
-#include "smtp/command.h"
 
 #include <string.h>
-
-/* The server in front hands replies on to strangers, so they say no more than it would itself; the log says all. */
-#define NEXTHOP_FAILED "451 4.3.0 Error: queue file write error"
 
 static Relay *relay_of(const Session *session)
 {
@@ -17,6 +14,7 @@ Relay *relay_new(const RelayService *service, const Connection *connection)
 {
     Relay *relay = g_new0(Relay, 1);
 
+    message_init(&relay->message);
     relay->service = service;
     relay->connection = *connection;
     relay->peer = g_strdup_printf("%s[%s]", connection->addr[0] ? "unknown" : "localhost",
@@ -24,81 +22,12 @@ Relay *relay_new(const RelayService *service, const Connection *connection)
     return relay;
 }
 
-/* --- the next hop --- */
-
-static void log_failure(const Relay *relay, const GError *error)
+static void forget_message(Relay *relay)
 {
-    const char *name = relay->service->nexthop->name;
-
-    if (g_error_matches(error, CLIENT_ERROR, CLIENT_ERROR_CONNECT))
-        log_warning("connect to next hop %s: %s", name, error->message);
-    else if (g_error_matches(error, CLIENT_ERROR, CLIENT_ERROR_TIMEOUT))
-        log_warning("timeout talking to next hop %s", name);
-    else
-        log_warning("lost connection with next hop %s", name);
-}
-
-/* Closes without a word: a message under way is never completed. */
-static void drop_nexthop(Relay *relay)
-{
-    client_free(g_steal_pointer(&relay->nexthop));
-}
-
-static void forget_transaction(Relay *relay)
-{
-    g_clear_pointer(&relay->sender, g_free);
-    g_clear_pointer(&relay->recipient, g_free);
-    relay->recipients = 0;
+    message_forget_transaction(&relay->message);
+    message_forget_client(&relay->message);
     relay->lost = false;
-}
-
-/* Connects and reads the greeting. NULL: fine; else the reply for our client. Blocks. */
-static Reply *connect_nexthop(Relay *relay)
-{
-    const RelayService *service = relay->service;
-    g_autofree char *peer = g_strdup_printf("next hop %s", service->nexthop->name);
-    g_autoptr(GError) error = NULL;
-    g_autoptr(Reply) greeting = NULL;
-
-    relay->nexthop =
-        dial(service->resolver, service->nexthop, service->inet_protocols, peer, service->timeout_ms, &error);
-    if (relay->nexthop && client_read_reply(relay->nexthop, &greeting, &error)) {
-        if (reply_is(greeting, 2))
-            return NULL;
-        g_autofree char *shown = reply_for_log(greeting);
-        log_warning("next hop %s greets with \"%s\"", service->nexthop->name, shown);
-    } else {
-        log_failure(relay, error);
-    }
-    drop_nexthop(relay);
-    return reply_new(NEXTHOP_FAILED);
-}
-
-/* One line there, its reply back. Never NULL. Blocks. */
-static Reply *exchange(Relay *relay, const char *line)
-{
-    g_autoptr(GError) error = NULL;
-    Reply *reply = NULL;
-
-    if (!relay->nexthop)
-        return reply_new(NEXTHOP_FAILED);
-    if (!client_heard_too_much(relay->nexthop) && client_command_line(relay->nexthop, &reply, &error, line))
-        return reply;
-    log_failure(relay, error);
-    drop_nexthop(relay);
-    return reply_new(NEXTHOP_FAILED);
-}
-
-/* The next hop failed in an earlier message: this one gets a new connection. NULL: fine; else the reply for our client.
- */
-static Reply *reconnect(Relay *relay)
-{
-    Reply *refusal = connect_nexthop(relay);
-
-    if (refusal)
-        return refusal;
-    g_autoptr(Reply) reply = exchange(relay, relay->hello);
-    return reply_is(reply, 2) ? NULL : reply_new(NEXTHOP_FAILED);
+    relay->ended_at = 0;
 }
 
 /* Passes line on. GATE: not yet, run again. DONE: *ret_reply is what the next hop said. */
@@ -112,9 +41,10 @@ static Outcome pass(Session *session, const char *line, Reply **ret_reply)
     /* At the beginning of a message only; nor when the next hop was told whose it is: a new one would take it for ours.
      */
     bool begins = g_ascii_strncasecmp(line, "MAIL", 4) == 0 || g_ascii_strncasecmp(line, "XFORWARD", 8) == 0;
-    bool anew = begins && !relay->nexthop && relay->hello && !relay->sender && !relay->client.given;
-    Reply *refusal = anew ? reconnect(relay) : NULL;
-    *ret_reply = refusal ? refusal : exchange(relay, line);
+    bool untold = !relay->message.mail && relay->message.xforward->len == 0;
+    bool anew = begins && !relay->nexthop && relay->hello && untold;
+    Reply *refusal = anew ? relay_reconnect(relay) : NULL;
+    *ret_reply = refusal ? refusal : relay_exchange(relay, line);
     return outcome_done();
 }
 
@@ -182,12 +112,11 @@ static Outcome hello(Session *session, const char *line)
 
     if (!session_at_gate(session, gate))
         return outcome_gate(gate);
-    forget_transaction(relay);
-    xf_attrs_clear(&relay->client);
+    forget_message(relay);
     if (!relay->nexthop)
-        reply = connect_nexthop(relay);
+        reply = relay_connect(relay);
     if (!reply)
-        reply = exchange(relay, line);
+        reply = relay_exchange(relay, line);
     g_free(relay->hello);
     relay->hello = reply_is(reply, 2) ? g_strdup(line) : NULL;
     if (reply_is(reply, 2) && extended)
@@ -204,16 +133,11 @@ static Outcome xforward(Session *session, const char *line)
     g_autoptr(Reply) reply = NULL;
     Outcome outcome = pass_and_reply(session, line, &reply);
 
-    if (outcome.kind == OUTCOME_DONE && reply_is(reply, 2))
-        g_free(xforward_command_parse(line, false, true, true, &relay->client));
+    if (outcome.kind == OUTCOME_DONE && reply_is(reply, 2)) {
+        g_free(xforward_command_parse(line, false, true, true, &relay->message.client));
+        g_ptr_array_add(relay->message.xforward, g_strdup(line));
+    }
     return outcome;
-}
-
-static char *argument_of(const char *line)
-{
-    const char *colon = strchr(line, ':');
-
-    return g_strdup(colon ? colon + 1 : line);
 }
 
 static Outcome mail(Session *session, const char *line)
@@ -222,10 +146,8 @@ static Outcome mail(Session *session, const char *line)
     g_autoptr(Reply) reply = NULL;
     Outcome outcome = pass_and_reply(session, line, &reply);
 
-    if (outcome.kind == OUTCOME_DONE && reply_is(reply, 2)) {
-        forget_transaction(relay);
-        relay->sender = argument_of(line);
-    }
+    if (outcome.kind == OUTCOME_DONE && reply_is(reply, 2))
+        message_begin(&relay->message, line);
     return outcome;
 }
 
@@ -235,22 +157,35 @@ static Outcome rcpt(Session *session, const char *line)
     g_autoptr(Reply) reply = NULL;
     Outcome outcome = pass_and_reply(session, line, &reply);
 
-    if (outcome.kind == OUTCOME_DONE && reply_is(reply, 2) && relay->recipients++ == 0)
-        relay->recipient = argument_of(line);
+    if (outcome.kind == OUTCOME_DONE && reply_is(reply, 2))
+        message_add_recipient(&relay->message, line);
     return outcome;
+}
+
+/* The next hop hears DATA when the message has been judged. */
+static Outcome hold_back(Session *session)
+{
+    Relay *relay = relay_of(session);
+
+    relay->message.content = content_new(relay->service->place.directory, relay->service->place.account);
+    session_reply(session, "354 End data with <CR><LF>.<CR><LF>");
+    session_begin_data(session, session->bare_newline);
+    return outcome_done();
 }
 
 static Outcome data(Session *session, const char *line)
 {
     Relay *relay = relay_of(session);
     g_autoptr(Reply) reply = NULL;
-    Outcome outcome = pass(session, line, &reply);
 
+    if (!inspectors_are_none(relay->service->inspectors) && relay->message.recipients->len > 0)
+        return hold_back(session);
+    Outcome outcome = pass(session, line, &reply);
     if (outcome.kind != OUTCOME_DONE)
         return outcome;
     if (!reply_is(reply, 3)) {
         bool refusal = reply_is(reply, 4) || reply_is(reply, 5);
-        session_reply_take(session, refusal ? reply_copy(reply) : reply_new(NEXTHOP_FAILED));
+        session_reply_take(session, refusal ? reply_copy(reply) : reply_new(RELAY_FAILED));
         return outcome;
     }
     client_begin_content(relay->nexthop);
@@ -265,50 +200,51 @@ static Outcome relay_content(Session *session, const char *piece, size_t len, bo
     Gate *gate = relay->service->gate;
     g_autoptr(GError) error = NULL;
 
+    if (relay->message.content) {
+        content_add(relay->message.content, piece, len, ends_line);
+        relay->message.size += len + (ends_line ? 2 : 0);
+        return outcome_done();
+    }
     if (relay->lost)
         return outcome_done();
     if (client_content_would_write(relay->nexthop, len) && !session_at_gate(session, gate))
         return outcome_gate(gate);
     if (!client_content(relay->nexthop, piece, len, ends_line, &error)) {
-        log_failure(relay, error);
+        relay_log_failure(relay, error);
         relay->lost = true;
     }
     return outcome_done();
 }
 
-static void log_verdict(const Relay *relay, const Reply *reply)
+/* Up to the final dot we may still refuse; after it the next hop's reply alone decides. */
+static Reply *end_passed_content(Relay *relay)
 {
-    g_autofree char *shown = reply_for_log(reply);
-    const char *name = relay->client.value[XF_NAME], *addr = relay->client.value[XF_ADDR];
+    g_autoptr(GError) error = NULL;
+    Reply *reply = NULL;
 
-    log_info("filter-%s: END-OF-MESSAGE: %s; from=%s to=%s nrcpt=%u client=%s[%s]",
-             reply_is(reply, 2) ? "accept" : "reject", shown, relay->sender ? relay->sender : "",
-             relay->recipient ? relay->recipient : "", relay->recipients, name && *name ? name : "unknown",
-             addr && *addr ? addr : "unknown");
+    if (!relay->lost && !client_end_content(relay->nexthop, &reply, &error)) {
+        relay_log_failure(relay, error);
+        relay->lost = true;
+    }
+    if (relay->lost) {
+        relay_drop_nexthop(relay);
+        reply = reply_new(RELAY_FAILED);
+    }
+    relay_log_verdict(relay, reply_is(reply, 2) ? "accept" : "reject", reply, NULL);
+    return reply;
 }
 
-/* Up to the final dot we may still refuse; after it the next hop's reply alone decides. */
 static Outcome relay_end(Session *session)
 {
     Relay *relay = relay_of(session);
     Gate *gate = relay->service->gate;
-    g_autoptr(GError) error = NULL;
-    g_autoptr(Reply) reply = NULL;
 
+    if (relay->ended_at == 0)
+        relay->ended_at = clock_ms();
     if (!session_at_gate(session, gate))
         return outcome_gate(gate);
-    if (!relay->lost && !client_end_content(relay->nexthop, &reply, &error)) {
-        log_failure(relay, error);
-        relay->lost = true;
-    }
-    if (relay->lost) {
-        drop_nexthop(relay);
-        reply = reply_new(NEXTHOP_FAILED);
-    }
-    log_verdict(relay, reply);
-    forget_transaction(relay);
-    xf_attrs_clear(&relay->client);
-    session_reply_take(session, g_steal_pointer(&reply));
+    session_reply_take(session, relay->message.content ? relay_judge(relay) : end_passed_content(relay));
+    forget_message(relay);
     return outcome_done();
 }
 
@@ -317,10 +253,8 @@ static Outcome rset(Session *session, const char *line)
     g_autoptr(Reply) reply = NULL;
     Outcome outcome = pass_and_reply(session, line, &reply);
 
-    if (outcome.kind == OUTCOME_DONE) {
-        forget_transaction(relay_of(session));
-        xf_attrs_clear(&relay_of(session)->client);
-    }
+    if (outcome.kind == OUTCOME_DONE)
+        forget_message(relay_of(session));
     return outcome;
 }
 
@@ -354,7 +288,7 @@ static bool early_talker(Session *session, const char *after)
 
 static bool in_transaction(const Session *session)
 {
-    return relay_of(session)->sender != NULL;
+    return relay_of(session)->message.mail != NULL;
 }
 
 static void broken(Session *session, const char *reason)
@@ -362,7 +296,7 @@ static void broken(Session *session, const char *reason)
     Relay *relay = relay_of(session);
 
     log_info("%s after %s from %s", reason, session->where, relay->peer);
-    drop_nexthop(relay);
+    relay_drop_nexthop(relay);
 }
 
 static void disconnect(Session *session)
@@ -370,11 +304,10 @@ static void disconnect(Session *session)
     Relay *relay = relay_of(session);
 
     if (session->phase == PHASE_CONTENT || session->phase == PHASE_END)
-        drop_nexthop(relay);
+        relay_drop_nexthop(relay);
     client_quit(g_steal_pointer(&relay->nexthop));
     log_info("disconnect from %s", relay->peer);
-    forget_transaction(relay);
-    xf_attrs_clear(&relay->client);
+    message_clear(&relay->message);
     server_session_ended(relay->service->server);
     g_free(relay->peer);
     g_free(relay->hello);

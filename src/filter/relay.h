@@ -1,16 +1,17 @@
 /* relay.h - one session of the filter: what the before-filter server says goes to the next hop as it is, and the next
  * hop's replies go back (SMTPD_PROXY_README, "How Postfix talks to the before-queue content filter").
  *
- * Content passes as canonical lines between relay_content() and relay_end(): there a verdict other than "accept" cuts
- * in, and the connection to the next hop is closed before its final dot. */
+ * Without inspectors content passes on as it comes. With inspectors it is held back, with the next hop waiting behind
+ * MAIL and RCPT; at its end they judge it within filter_deadline, and what is accepted goes on with their changes. On
+ * any other verdict the connection to the next hop is closed with the message not begun. */
 #pragma once
 #include "config/config.h"
 #include "dns/resolver.h"
+#include "filter/inspector.h"
 #include "net/endpoint.h"
 #include "smtp/dial.h"
 #include "smtp/server.h"
 #include "smtp/session.h"
-#include "smtp/xforward.h"
 #include "table/match.h"
 
 /* One process, constant. */
@@ -19,12 +20,16 @@ typedef struct {
     Server *server;
     Config *config;
     Resolver *resolver;
-    Gate *gate; /* dialogues with the next hop */
+    Gate *gate; /* dialogues with the next hop, and inspections */
     Endpoint *nexthop;
     const char *inet_protocols;
     gint64 timeout_ms;
+    gint64 deadline_ms;    /* filter_deadline */
     MatchList *authorized; /* filter_authorized_hosts */
     SessionLimits limits;
+    Inspectors *inspectors;
+    char *content_directory;
+    ContentPlace place;
 } RelayService;
 
 /* The service's part of a session. */
@@ -32,14 +37,35 @@ typedef struct {
     const RelayService *service;
     Connection connection;
     char *peer;      /* "unknown[addr]", for log lines */
-    Client *nexthop;     /* NULL: not connected */
-    char *hello;         /* our client's EHLO or HELO line */
-    XfAttrs client;  /* XFORWARD, for log lines */
-    char *sender;    /* MAIL's and the first RCPT's argument as sent; NULL: none */
-    char *recipient;
-    unsigned recipients; /* accepted by the next hop */
-    bool lost;           /* the next hop failed inside content */
+    Client *nexthop; /* NULL: not connected */
+    char *hello;     /* our client's EHLO or HELO line */
+    Message message;
+    bool lost;       /* the next hop failed inside content */
+    gint64 ended_at; /* clock_ms() when the end of the content was seen; 0: not yet */
 } Relay;
 
 extern const ServerClass relay_class;
 Relay *relay_new(const RelayService *service, const Connection *connection);
+
+/* The reply of whatever is our own affair: the server in front hands replies on to strangers, so they say no more than
+ * it would itself; the log says all. */
+#define RELAY_FAILED "451 4.3.0 Error: queue file write error"
+
+/* --- relay_nexthop.c: the connection behind us. All of it blocks. --- */
+
+/* Connects and reads the greeting. NULL: fine; else the reply for our client. */
+Reply *relay_connect(Relay *relay);
+/* Connects and says hello as our client did. */
+Reply *relay_reconnect(Relay *relay);
+/* One line there, its reply back. Never NULL: a failure is logged, closes the connection and is a RELAY_FAILED. */
+Reply *relay_exchange(Relay *relay, const char *line);
+/* Closes without a word: a message under way is never completed. */
+void relay_drop_nexthop(Relay *relay);
+void relay_log_failure(const Relay *relay, const GError *error);
+
+/* --- relay_verdict.c --- */
+
+/* The end of a message that was held back: inspects, acts. The reply for our client. Blocks. */
+Reply *relay_judge(Relay *relay);
+/* The log line of a message's end. verdict: "accept", ...; details: appended, or NULL. */
+void relay_log_verdict(const Relay *relay, const char *verdict, const Reply *reply, const char *details);

@@ -23,6 +23,7 @@ struct Client {
     int fd;
     char *peer;
     gint64 timeout_ms;
+    gint64 deadline; /* of all that is said; CLOCK_NEVER: none */
     gint64 idle_since;
     GString *in; /* received; not consumed from in_at on */
     size_t in_at;
@@ -53,7 +54,9 @@ static gint64 time_from_now(gint64 ms)
 
 static gint64 patience_from_now(const Client *client)
 {
-    return client->timeout_ms > CLOCK_NEVER / PATIENCE ? CLOCK_NEVER : time_from_now(PATIENCE * client->timeout_ms);
+    bool endless = client->timeout_ms > CLOCK_NEVER / PATIENCE;
+
+    return MIN(endless ? CLOCK_NEVER : time_from_now(PATIENCE * client->timeout_ms), client->deadline);
 }
 
 /* What poll() says of events, until the timeout of one read or write has passed, or the limit of the whole. 0: error is
@@ -234,6 +237,7 @@ static Client *take_connection(int fd, const char *peer, gint64 timeout_ms)
     client->fd = fd;
     client->peer = g_strdup(peer);
     client->timeout_ms = timeout_ms;
+    client->deadline = CLOCK_NEVER;
     client->idle_since = clock_ms();
     client->in = g_string_new(NULL);
     client->out = g_string_new(NULL);
@@ -272,6 +276,11 @@ void client_free(Client *client)
 void client_set_timeout(Client *client, gint64 timeout_ms)
 {
     client->timeout_ms = timeout_ms;
+}
+
+void client_set_deadline(Client *client, gint64 deadline)
+{
+    client->deadline = deadline;
 }
 
 gint64 client_idle_since(const Client *client)
@@ -379,6 +388,9 @@ bool client_end_content(Client *client, Reply **ret_reply, GError **error)
     }
     encoder_finish(&client->encoder, client->out);
     client->in_content = false;
+    if (!flush(client, error))
+        return false;
+    client->deadline = CLOCK_NEVER; /* nobody may guess now */
     return client_read_reply(client, ret_reply, error);
 }
 

@@ -25,6 +25,9 @@ Client *client_new(int fd, const char *peer, gint64 timeout_ms); /* fd becomes t
 void client_free(Client *client);                                /* closes at once; NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Client, client_free)
 void client_set_timeout(Client *client, gint64 timeout_ms);
+/* clock_ms() at which whatever is under way fails with TIMEOUT, besides the timeout; CLOCK_NEVER: none. It ends with the final
+ * dot of a content: the reply to that is waited for as long as the timeout says. */
+void client_set_deadline(Client *client, gint64 deadline);
 gint64 client_idle_since(const Client *client); /* clock_ms() of the last octet read or written */
 
 /* Each command is one write; its reply is read to its last line. *ret_reply is replaced (the old one freed), NULL on failure. After a failure every
