@@ -2,7 +2,6 @@
 that was refused is delivered, and nothing comes twice."""
 import os
 import re
-import signal
 import subprocess
 import time
 
@@ -11,32 +10,11 @@ from harness.client import Closed
 from harness.instance import AFTER
 from harness.namespace import Namespace
 from harness.peer import until
+from processes import kill, kill_all, processes
 
 pytestmark = pytest.mark.gatepost_only
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
 QUEUED = '~250 2.0.0 Ok: queued as [0-9A-F]{6,}'
-
-
-def processes(mta):
-    """The master and its children."""
-    master = mta.master_pid()
-    found = [master]
-    for pid in (int(name) for name in os.listdir('/proc') if name.isdigit()):
-        try:
-            with open(f'/proc/{pid}/stat') as file:
-                if int(file.read().rpartition(') ')[2].split()[1]) in found:
-                    found.append(pid)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
-
-
-def kill_all(mta):
-    pids = processes(mta)
-    for pid in pids:
-        mta.kill(signal.SIGKILL, pid)
-    gone = lambda pid: not os.path.exists(f'/proc/{pid}') or open(f'/proc/{pid}/stat').read().rpartition(') ')[2][0] == 'Z'
-    until(lambda: all(gone(pid) for pid in pids), 'all killed')
 
 
 def subjects(mta, user):
@@ -145,11 +123,11 @@ def test_failing_sync(gatepost):
     """A message whose sync failed was not taken, and is never delivered."""
     with gatepost(services={'after': AFTER}) as mta:
         words = ['strace', '-f', '-o', mta.dir + '/trace', '-e', 'trace=fsync,fdatasync', '-e', 'inject=fsync,fdatasync:error=EIO']
-        for pid in processes(mta)[1:]:
-            words += ['-p', str(pid)]
+        for process in processes(mta)[1:]:
+            words += ['-p', str(process.pid)]
         tracer = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            until(lambda: all(traced(pid) for pid in processes(mta)[1:]), 'all are traced')
+            until(lambda: all(traced(process.pid) for process in processes(mta)[1:]), 'all are traced')
             with mta.session('after') as client:
                 client.message('Subject: 1\n\nbody\n', wanted='451 4.3.0 Error: queue file write error')
                 client.cmd('NOOP', 250)
@@ -219,11 +197,9 @@ def test_killed_server_is_replaced(gatepost, service):
                   services={'before': '-o smtpd_proxy_filter=127.0.0.1:{after}', 'after': AFTER}) as mta:
         for _ in range(3):
             clients = [mta.session(service) for _ in range(3)]
-            port = mta.port(service)
-            victims = [pid for pid in processes(mta)[1:] if f':{port}\0' in open(f'/proc/{pid}/cmdline').read().replace(' ', '\0') + '\0']
-            assert victims, [open(f'/proc/{pid}/cmdline').read() for pid in processes(mta)]
-            for pid in victims:
-                mta.kill(signal.SIGKILL, pid)
+            victims = [process.pid for process in processes(mta) if process.service == service]
+            assert victims, processes(mta)
+            kill(mta, victims)
             for client in clients:
                 client.expect_close()
 
