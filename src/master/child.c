@@ -131,6 +131,25 @@ void child_bury(Child *child, Page *page)
     g_free(child);
 }
 
+void child_hear(Child *child)
+{
+    char message;
+    size_t count;
+
+    if (child->control < 0)
+        return;
+    ssize_t len = fd_receive(child->control, &message, 1, NULL, 0, &count);
+    if (len < 0 && errno == EAGAIN)
+        return;
+    if (len <= 0) { /* SIGCHLD tells the rest */
+        fd_clear(&child->control);
+        return;
+    }
+    if (!child->ready)
+        child->ready_at = clock_ms();
+    child->ready = true; /* there is no other message */
+}
+
 void child_tell(Child *child, ServiceOrder order, gint64 now)
 {
     g_assert(order == SERVICE_ORDER_DRAIN || order == SERVICE_ORDER_OLDEST || order == SERVICE_ORDER_STOP);

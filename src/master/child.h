@@ -33,6 +33,8 @@ typedef struct {
 /* Starts a process for a service. NULL: error. */
 Child *child_start(const ChildContext *context, const PlanService *service, const Listeners *listeners,
                    guint32 generation, GError **error);
+/* Takes in what it said, if anything: that it is ready. */
+void child_hear(Child *child);
 /* Frees what is left of a process that waitpid() returned, clears its row. */
 void child_bury(Child *child, Page *page);
 

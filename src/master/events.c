@@ -4,30 +4,12 @@
 #include "base/log.h"
 #include "master/master_private.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #define AGAIN_MS 1000 /* a second signal to stop that comes so late is impatience, not an echo of the first */
-
-static void hear(Master *master, Child *child)
-{
-    char message;
-    size_t count;
-    ssize_t len = fd_receive(child->control, &message, 1, NULL, 0, &count);
-
-    if (len < 0 && errno == EAGAIN)
-        return;
-    if (len <= 0) { /* SIGCHLD tells the rest */
-        fd_clear(&child->control);
-        return;
-    }
-    if (!child->ready)
-        child->ready_at = clock_ms();
-    child->ready = true; /* there is no other message */
-}
 
 void master_use_log(Master *master, LogDestination *log)
 {
@@ -146,9 +128,9 @@ void master_wait(Master *master)
     polled[count] = (struct pollfd){.fd = master->signals, .events = POLLIN};
     if (poll(polled, count + 1, clock_poll_timeout(next_deadline(master, clock_ms()))) < 0)
         return;
-    for (guint i = 0; i < count; i++) /* messages before deaths: who said ready and died was ready */
+    for (guint i = 0; i < count; i++)
         if (polled[i].revents)
-            hear(master, g_ptr_array_index(master->children, i));
+            child_hear(g_ptr_array_index(master->children, i));
     if (polled[count].revents)
         take_signals(master);
 }

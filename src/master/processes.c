@@ -141,6 +141,7 @@ void master_reap(Master *master)
             Child *child = g_ptr_array_index(master->children, i);
             if (child->pid != pid)
                 continue;
+            child_hear(child); /* who said ready and died was ready */
             bury(master, child, status);
             break;
         }
