@@ -198,7 +198,7 @@ static bool read_line(Client *client, ReplyBudget *budget, GString *line, GError
         if (line->len < REPLY_LINE_MAX)
             g_string_append_c(line, (char)octet);
         else
-            is_long = is_long || octet != '\r'; /* a line of just that length may have its CR behind it */
+            is_long = true; /* if only by its CR: as Postfix counts */
     }
     while (line->len > 0 && line->str[line->len - 1] == '\r')
         g_string_truncate(line, line->len - 1);

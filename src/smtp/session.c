@@ -16,7 +16,7 @@
 
 static void note_reply(Session *session, int code)
 {
-    session->reply_code = code >= 100 ? code : 500; /* a filter's garbage is no success */
+    session->reply_code = code >= 200 ? code : 500; /* a filter's 1xx or garbage is no success */
     if (code == 421 || code == 521)
         session->phase = PHASE_CLOSING;
 }
@@ -403,8 +403,10 @@ static Step session_run(void *data, TaskRef self, unsigned reasons)
     session->gate = reasons & WAKE_GATE ? session->gate_wanted : NULL;
     if (session->waiting && session->waiting_for_client_too && (reasons & WAKE_HANGUP)) {
         session->hangup_seen = true;
-        if (client_is_gone(session))
+        if (client_is_gone(session)) { /* or it only said that it is done, and reads on: it is told to come again */
             break_off(session, "lost connection");
+            session_replyf(session, "421 4.3.2 %s Error: try again later", session->limits->hostname);
+        }
     }
     for (int turns = 0; turns < TURNS_MAX; turns += session->phase == PHASE_CONTENT ? CONTENT_TURNS : 1)
         if (advance(session, &step))

@@ -58,14 +58,12 @@ static XfAttr find_name(const char *name, size_t len, unsigned set)
     return XF_COUNT;
 }
 
-static unsigned offer_of_line(const char *line, size_t len)
+static unsigned offer_of_words(const char *line, size_t len)
 {
     const char *end = line + len;
     unsigned offered = 0;
     bool is_first = true;
 
-    if (len >= 4 && g_ascii_isdigit(line[0]) && g_ascii_isdigit(line[1]) && g_ascii_isdigit(line[2]))
-        line += 4;
     while (line < end) {
         size_t word = 0;
         while (line + word < end && line[word] != ' ' && line[word] != '\t')
@@ -84,7 +82,17 @@ static unsigned offer_of_line(const char *line, size_t len)
 
 unsigned xforward_offer_parse(const char *line)
 {
-    return offer_of_line(line, strlen(line));
+    return offer_of_words(line, strlen(line));
+}
+
+/* Where a reply line goes on behind its code: that is what stands before the first '-' or blank, as in smtpd(8). */
+static const char *behind_code(const char *line, const char *end)
+{
+    while (line < end && (*line == '-' || *line == ' '))
+        line++;
+    while (line < end && *line != '-' && *line != ' ')
+        line++;
+    return line < end ? line + 1 : end;
 }
 
 unsigned xforward_offer_in(const char *reply_text)
@@ -93,7 +101,8 @@ unsigned xforward_offer_in(const char *reply_text)
 
     for (;;) {
         size_t len = strcspn(reply_text, "\n");
-        offered |= offer_of_line(reply_text, len);
+        const char *end = reply_text + len, *words = behind_code(reply_text, end);
+        offered |= offer_of_words(words, (size_t)(end - words));
         if (reply_text[len] == '\0')
             return offered;
         reply_text += len + 1;
@@ -184,7 +193,11 @@ static char *parse_address(const char *value, bool ipv4, bool ipv6)
 
     if (g_ascii_strncasecmp(value, "IPv6:", 5) != 0)
         return ipv4 ? parse_ipv4(value) : NULL;
-    if (!ipv6 || inet_pton(AF_INET6, value + 5, &address) != 1 || !inet_ntop(AF_INET6, &address, text, sizeof text))
+    if (inet_pton(AF_INET6, value + 5, &address) != 1)
+        return NULL;
+    bool mapped = ipv4 && IN6_IS_ADDR_V4MAPPED(&address); /* as for a connection from such an address */
+    if ((!ipv6 && !mapped) ||
+        !inet_ntop(mapped ? AF_INET : AF_INET6, address.s6_addr + (mapped ? 12 : 0), text, sizeof text))
         return NULL;
     return g_strdup(text);
 }

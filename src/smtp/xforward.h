@@ -16,8 +16,8 @@ typedef struct {
 void xf_attrs_clear(XfAttrs *attrs);
 void xf_attrs_set(XfAttrs *attrs, XfAttr attr, const char *value); /* copies; marks it as given */
 
-/* The words of EHLO's "XFORWARD NAME ADDR ..." line, with the reply's code in front or without, as a set of bits 1 << XfAttr; unknown words are
- * ignored; 0 for any other line. xforward_offer_in(): the same of all lines of a reply's text. */
+/* The words of EHLO's "XFORWARD NAME ADDR ..." line, without the reply's code, as a set of bits 1 << XfAttr; unknown words are
+ * ignored; 0 for any other line. xforward_offer_in(): the same of all lines of a reply's text, with their codes. */
 unsigned xforward_offer_parse(const char *line);
 unsigned xforward_offer_in(const char *reply_text);
 

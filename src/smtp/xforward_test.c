@@ -16,7 +16,11 @@ static void offers_are_read(void **state)
     } rows[] = {
         {"250-XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT", (1 << 7) - 1},
         {"250 xforward name\tAddr  BOGUS ", 1 << XF_NAME | 1 << XF_ADDR},
-        {"XFORWARD PORT", 1 << XF_PORT},
+        {"250--XFORWARD PORT", 0},
+        {"abc XFORWARD PORT", 1 << XF_PORT},
+        {"XFORWARD PORT", 0},
+        {"250_XFORWARD PORT", 0},
+        {"250  XFORWARD  PORT", 1 << XF_PORT},
         {"250-XFORWARD", 0},
         {"250-XFORWARDED NAME", 0},
         {"250-XFORWAR NAME", 0},
@@ -28,7 +32,9 @@ static void offers_are_read(void **state)
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++)
-        assert_int_equal(xforward_offer_parse(rows[i].line), rows[i].offered);
+        assert_int_equal(xforward_offer_in(rows[i].line), rows[i].offered);
+    assert_int_equal(xforward_offer_parse("XFORWARD PORT NAME"), 1 << XF_PORT | 1 << XF_NAME);
+    assert_int_equal(xforward_offer_parse("250 XFORWARD PORT"), 0);
     assert_int_equal(xforward_offer_in("250-mx\n250-XFORWARD NAME\n250 SIZE"), 1 << XF_NAME);
     assert_int_equal(xforward_offer_in("250-mx\n250 XFORWARD NAME"), 1 << XF_NAME);
     assert_int_equal(xforward_offer_in("250-mx\n250 SIZE"), 0);
@@ -165,6 +171,7 @@ static void both_commands_share_their_syntax(void **state)
         {" ADDR=1.2.3.4", NULL, XF_ADDR, "1.2.3.4"},
         {" ADDR=001.2.3.4", NULL, XF_ADDR, "1.2.3.4"},
         {" ADDR=IPv6:::1", NULL, XF_ADDR, "::1"},
+        {" ADDR=IPv6:::ffff:192.0.2.1", NULL, XF_ADDR, "192.0.2.1"},
         {" ADDR=ipv6:2001:DB8:0::A", NULL, XF_ADDR, "2001:db8::a"},
         {" ADDR=::1", "501 5.5.4 Bad ADDR syntax: ::1", XF_ADDR, NULL},
         {" ADDR=IPv6:1.2.3.4", "501 5.5.4 Bad ADDR syntax: IPv6:1.2.3.4", XF_ADDR, NULL},

@@ -234,7 +234,7 @@ void client_broken(Session *session, const char *reason)
         return; /* a client that closes when its message is taken does no wrong */
     if (session->phase == PHASE_CONTENT)
         log_info("%s%s after %s (%" G_GUINT64_FORMAT " bytes) from %s", prefix, reason, session->where,
-                 session->content_octets, smtpd->client.text);
+                 session->content_octets + (session->bdat ? session->line_octets : 0), smtpd->client.text);
     else
         log_info("%s%s after %s from %s", prefix, reason, session->where, smtpd->client.text);
 }
@@ -273,6 +273,7 @@ void client_disconnected(Session *session)
     client_reset(smtpd);
     g_clear_pointer(&smtpd->decision, decision_free);
     reply_free(smtpd->refusal);
+    g_free(smtpd->typed);
     xf_attrs_clear(&smtpd->forwarded);
     g_free(smtpd->helo);
     g_free(smtpd->sasl_method);

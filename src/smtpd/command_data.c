@@ -38,7 +38,7 @@ Outcome command_data(Session *session, const char *line)
     }
     if (!session->waiting && refused(smtpd, "DATA"))
         return outcome_done();
-    Outcome outcome = smtpd->service->sink->data(smtpd, line);
+    Outcome outcome = smtpd->service->sink->data(smtpd, smtpd_as_typed(smtpd, line));
     if (outcome.kind != OUTCOME_DONE)
         return outcome;
     if (smtpd->refusal) {
@@ -71,21 +71,31 @@ static void log_chunk(const Smtpd *smtpd, const char *what, const char *tail)
 /* Why this chunk cannot be taken. NULL: it can. Caller frees. */
 static char *chunk_error(Smtpd *smtpd, guint64 size, bool last)
 {
-    const Transaction *transaction = smtpd->transaction;
-    gint64 limit = smtpd->settings->message_size_limit;
     const char *error = no_content_now(smtpd);
 
-    if (size == 0 && !last)
+    if (size == 0 && !last) {
+        log_chunk(smtpd, "null BDAT request from ", "");
         return g_strdup("551 5.7.1 Null BDAT request");
+    }
     if (smtpd->chunk_refused)
         return g_strdup_printf("551 5.0.0 Discarded %" G_GUINT64_FORMAT " bytes after earlier error", size);
-    if (error)
-        return g_strdup(error);
+    return g_strdup(error);
+}
+
+/* Content goes on with this chunk, or the chunk is skipped because it is too long. */
+static void take_chunk(Smtpd *smtpd, guint64 size, bool last)
+{
+    Transaction *transaction = smtpd->transaction;
+    gint64 limit = smtpd->settings->message_size_limit;
+
     if (limit > 0 && (size > (guint64)limit || transaction->size > (guint64)limit - size)) {
         log_chunk(smtpd, "BDAT request from ", " exceeds message size limit");
-        return g_strdup("552 5.3.4 Chunk exceeds message size limit");
+        skip_chunk(smtpd, size, last, reply_new("552 5.3.4 Chunk exceeds message size limit"));
+        return;
     }
-    return NULL;
+    transaction_begin_content(smtpd);
+    session_begin_chunk(smtpd->session, smtpd->session->bare_newline, size, !transaction->chunked, last);
+    transaction->chunked = true;
 }
 
 /* smtpd_data_restrictions at the first chunk. True: refused; the chunk is skipped. */
@@ -108,20 +118,15 @@ static bool first_chunk_refused(Smtpd *smtpd, guint64 size, bool last)
 /* Content begins with this chunk. DONE: it has, or the chunk is skipped. */
 static Outcome first_chunk(Smtpd *smtpd, guint64 size, bool last)
 {
-    Session *session = smtpd->session;
-
-    if (!session->waiting && first_chunk_refused(smtpd, size, last))
+    if (!smtpd->session->waiting && first_chunk_refused(smtpd, size, last))
         return outcome_done();
     Outcome outcome = smtpd->service->sink->data(smtpd, "DATA");
     if (outcome.kind != OUTCOME_DONE)
         return outcome;
-    if (smtpd->refusal) {
+    if (smtpd->refusal)
         skip_chunk(smtpd, size, last, g_steal_pointer(&smtpd->refusal));
-        return outcome;
-    }
-    transaction_begin_content(smtpd);
-    smtpd->transaction->chunked = true;
-    session_begin_chunk(session, session->bare_newline, size, true, last);
+    else
+        take_chunk(smtpd, size, last);
     return outcome;
 }
 
@@ -148,7 +153,7 @@ Outcome command_bdat(Session *session, const char *line)
     }
     if (!smtpd->transaction->chunked)
         return first_chunk(smtpd, size, last);
-    session_begin_chunk(session, session->bare_newline, size, false, last);
+    take_chunk(smtpd, size, last);
     return outcome_done();
 }
 

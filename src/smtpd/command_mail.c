@@ -103,7 +103,7 @@ Outcome command_mail(Session *session, const char *line)
         }
         bool rejected = !refusal && smtpd->decision->kind == DECISION_REJECT;
         if (!refusal && !rejected)
-            transaction_begin(smtpd, &mail, line); /* first: it keeps what the decision asks for, and facts' texts */
+            transaction_begin(smtpd, &mail, smtpd_as_typed(smtpd, line)); /* first: it keeps what the decision asks for, and facts' texts */
         if (!refusal)
             smtpd_act_on_decision(smtpd, &facts);
         if (refusal || rejected) {

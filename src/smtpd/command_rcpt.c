@@ -81,7 +81,7 @@ Outcome command_rcpt(Session *session, const char *line)
         rcpt_command_clear(&rcpt);
         return outcome_done();
     }
-    Outcome outcome = smtpd->service->sink->rcpt(smtpd, line);
+    Outcome outcome = smtpd->service->sink->rcpt(smtpd, smtpd_as_typed(smtpd, line));
     if (outcome.kind == OUTCOME_DONE && smtpd->refusal) {
         session_reply_take(session, g_steal_pointer(&smtpd->refusal));
     } else if (outcome.kind == OUTCOME_DONE) {

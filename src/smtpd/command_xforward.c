@@ -47,7 +47,7 @@ static void become(Smtpd *smtpd, const XfAttrs *attrs)
     g_autofree char *reverse =
         g_strdup(given(attrs, XF_REVERSE_NAME, attrs->given & (1u << XF_NAME) ? name : client->reverse_name));
     g_autofree char *addr = g_strdup(given(attrs, XF_ADDR, client->addr));
-    g_autofree char *port = g_strdup(given(attrs, XF_PORT, attrs->given & (1u << XF_ADDR) ? "unknown" : client->port));
+    g_autofree char *port = g_strdup(given(attrs, XF_PORT, client->port));
     const char *protocol = given(attrs, XF_PROTO, "SMTP");
 
     transaction_end(smtpd, true);

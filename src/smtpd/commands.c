@@ -99,7 +99,12 @@ bool command_filter(Session *session, GString *line)
         session_reply(session, "500 5.5.2 Error: bad syntax");
         return true;
     }
-    g_string_erase(line, 0, (gssize)strspn(line->str, " \t"));
+    size_t blanks = strspn(line->str, " \t");
+    g_clear_pointer(&smtpd->typed, g_free);
+    if (blanks > 0) {
+        smtpd->typed = g_strdup(line->str);
+        g_string_erase(line, 0, (gssize)blanks);
+    }
     return is_noop(session, line->str);
 }
 

@@ -28,11 +28,10 @@ static void log_unexpected(Smtpd *smtpd, const char *command, const Reply *reply
     log_warning("proxy %s rejected \"%s\": \"%s\"", filter_name(smtpd), command, shown);
 }
 
-/* What the client gets for a reply of an unexpected class: refusals as they are, all else hides behind the fixed text.
- */
+/* What the client gets for a reply of an unexpected class: the reply, but never one that would tell it to go on. */
 static Reply *refusal_for(const Reply *reply)
 {
-    return reply_is(reply, 4) || reply_is(reply, 5) ? reply_copy(reply) : reply_new(QUEUE_FILE_ERROR);
+    return reply_is(reply, 2) || reply_is(reply, 3) ? reply_new(QUEUE_FILE_ERROR) : reply_copy(reply);
 }
 
 bool proxy_command(Smtpd *smtpd, Client *filter, const char *line, int want, Reply **ret_reply, bool *ret_lost)
@@ -191,5 +190,7 @@ void proxy_log_verdict(Smtpd *smtpd, const char *reply)
                     transaction->first_recipient ? transaction->first_recipient : "", smtpd->protocol);
     if (smtpd->helo)
         g_string_append_printf(line, " helo=<%s>", smtpd->helo);
+    if (smtpd->sasl_username)
+        g_string_append_printf(line, " sasl_username=<%s>", smtpd->sasl_username);
     log_info("%s", line->str);
 }

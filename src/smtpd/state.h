@@ -81,6 +81,7 @@ struct Smtpd {
     XfAttrs forwarded;                 /* XFORWARD */
     Transaction *transaction;          /* NULL outside */
     Decision *decision;                /* of the command under way, while it is run again */
+    char *typed;                       /* the command under way, if blanks stand before it; else NULL */
     Reply *refusal;                    /* what the sink says instead of yes; the reply of a chunk that is skipped */
     bool chunk_refused;                /* BDAT failed: further chunks are discarded until LAST or RSET */
     bool chunk_in_mail;                /* and that was behind a MAIL */
@@ -110,6 +111,10 @@ struct SinkClass {
 static inline Smtpd *smtpd_of(const Session *session)
 {
     return session->service;
+}
+static inline const char *smtpd_as_typed(const Smtpd *smtpd, const char *line) /* for the filter, which gets all of it */
+{
+    return smtpd->typed ? smtpd->typed : line;
 }
 const char *smtpd_queue_id(const Smtpd *smtpd); /* "NOQUEUE" while there is none */
 bool smtpd_in_chunks(const Smtpd *smtpd);       /* BDAT was used: MAIL, RCPT and DATA are out of order */

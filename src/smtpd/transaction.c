@@ -115,7 +115,9 @@ static char *own_received(const Smtpd *smtpd)
 {
     const Transaction *transaction = smtpd->transaction;
     const GPtrArray *recipients = transaction->envelope->recipients;
-    g_autofree char *with = g_strconcat(transaction->mail.smtputf8 ? "UTF8SMTP" : smtpd->protocol, NULL);
+    bool authenticated = smtpd->sasl_username && strcmp(smtpd->protocol, "ESMTP") == 0; /* RFC 3848 knows ESMTPA only */
+    g_autofree char *with =
+        g_strconcat(transaction->mail.smtputf8 ? "UTF8SMTP" : smtpd->protocol, authenticated ? "A" : "", NULL);
     ReceivedInfo info = {
         .helo = smtpd->helo,
         .name = smtpd->client.name,

@@ -23,6 +23,7 @@ def mta(sut):
                 '-o smtpd_proxy_filter=127.0.0.1:{relay} -o smtpd_proxy_options=speed_adjust',
             'after': AFTER,
             'no': proxy + ' -o smtpd_forbid_bare_newline=no', 'no_adjust': adjust + ' -o smtpd_forbid_bare_newline=no',
+            'small': proxy + ' -o message_size_limit=1000', 'small_adjust': adjust + ' -o message_size_limit=1000',
             'reject': proxy + ' -o smtpd_forbid_bare_newline=reject',
             'reject_adjust': adjust + ' -o smtpd_forbid_bare_newline=reject',
             'code521': proxy + ' -o smtpd_forbid_bare_newline=reject -o smtpd_forbid_bare_newline_reject_code=521',
@@ -57,6 +58,8 @@ ALL = '250-f\n250 XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT'
     ('250-f\n250 SIZE XFORWARD NAME', None),
     ('250-f\n250 XFORWARD SOURCE PROTO', 'PROTO=ESMTP SOURCE=LOCAL'),
     ('250 XFORWARD NAME', 'NAME=localhost'),
+    (b'250-f\r\nXFORWARD NAME\r\n250 x\r\n', None),  # no code: the word stands in its place
+    (b'250-f\r\nabc XFORWARD NAME\r\n250_XFORWARD ADDR\r\n250 x\r\n', 'NAME=localhost'),
 ])
 def test_xforward_offer(mta, offer, wanted):
     client, talk = xforward(mta, offer)
@@ -69,6 +72,7 @@ def test_xforward_offer(mta, offer, wanted):
     ('NAME=[UNAVAILABLE] ADDR=192.0.2.9 PORT=1', 'EHLO c', 'NAME=[UNAVAILABLE] ADDR=192.0.2.9 PORT=1 HELO=c'),
     ('NAME=[TEMPUNAVAIL] ADDR=192.0.2.9 PORT=1', 'EHLO c', 'NAME=[UNAVAILABLE] ADDR=192.0.2.9 PORT=1 HELO=c'),
     ('NAME=six.test ADDR=IPv6:2001:db8::1 PORT=2', 'EHLO c', 'NAME=six.test ADDR=IPv6:2001:db8::1 PORT=2 HELO=c'),
+    ('NAME=six.test ADDR=IPv6:::ffff:192.0.2.9 PORT=2', 'EHLO c', 'NAME=six.test ADDR=192.0.2.9 PORT=2 HELO=c'),
     ('NAME=a.test ADDR=192.0.2.9 PORT=3', 'EHLO a+b=c', 'NAME=a.test ADDR=192.0.2.9 PORT=3 HELO=a+2Bb=c'),
     ('NAME=a.test ADDR=192.0.2.9 PORT=3', 'EHLO x<y>(z)"@;\\\\ w', 'NAME=a.test ADDR=192.0.2.9 PORT=3 HELO=x?y??z????????w'),
     ('NAME=a.test ADDR=192.0.2.9 PORT=3', 'EHLO [192.0.2.9]', 'NAME=a.test ADDR=192.0.2.9 PORT=3 HELO=[192.0.2.9]'),
@@ -83,6 +87,23 @@ def test_xforward_values(mta, xclient, helo, wanted):
         assert re.fullmatch(r'x\?y\?\??z[?]+w IDENT=.*', tail), line
     else:
         assert line == f'XFORWARD {wanted} IDENT=[UNAVAILABLE] PROTO={proto} SOURCE=LOCAL'
+
+
+def test_xclient_without_port(mta):
+    """The port stays the connection's."""
+    client, talk = xforward(mta, '250 XFORWARD ADDR PORT', xclient='ADDR=192.0.2.9')
+    assert talk.command('XFORWARD') == [f'XFORWARD ADDR=192.0.2.9 PORT={client.port}']
+
+
+def test_authenticated(mta):
+    """Who XCLIENT says is logged in: the header and the log show it, XFORWARD does not."""
+    mark = mta.log.mark()
+    _, talk = xforward(mta, ALL, xclient='LOGIN=joe')
+    assert ' PROTO=ESMTP ' in talk.command('XFORWARD')[0]
+    assert b'\r\n\tby mx.gate.test (Conform) with ESMTPA\r\n' in talk.raw
+    mta.log.wait_text('NOQUEUE: client=localhost[127.0.0.1], sasl_method=XCLIENT, sasl_username=joe', mark, 'smtpd')
+    mta.log.wait_text('proxy-accept: END-OF-MESSAGE: 250 2.0.0 filter took it; from=<a@b.example> to=<alice@virt.test> '
+                      'proto=ESMTP helo=<client.example> sasl_username=<joe>', mark, 'smtpd')
 
 
 def test_xforward_helo_is_smtp(mta):
@@ -158,6 +179,7 @@ def test_proxy_ehlo(mta):
     ('MAIL FROM:<a@b.example> AUTH=<>', 'RCPT TO:<alice@virt.test> notify=success,failure', 'DATA'),
     ('MAIL FROM:<ä@b.example> SMTPUTF8', 'RCPT TO:<alice@virt.test>', 'DATA'),
     ('MAIL FROM:<a@b.example> ', 'RCPT TO:<alice@virt.test>\t', 'DATA '),
+    (' MAIL FROM:<a@b.example>', '\tRCPT TO:<alice@virt.test>', 'DATA'),
 ])
 def test_commands_as_typed(mta, service, mail, rcpt, data):
     with mta.sink('filter') as sink, mta.session(service) as client:
@@ -521,6 +543,41 @@ def test_bdat_refused_by_the_filter(mta):
         client.send(b'BDAT 4 LAST\r\nbody')
         client.expect('551 5.0.0 Discarded 4 bytes after earlier error')
         client.cmd('NOOP', 250)
+
+
+@pytest.mark.parametrize('service, contacted', [('small', True), ('small_adjust', False)])
+def test_bdat_too_big(mta, service, contacted):
+    """A first chunk over the limit: the filter hears DATA before, but no content."""
+    mark = mta.log.mark()
+    with mta.sink('filter') as sink, mta.session(service) as client:
+        client.envelope()
+        client.send(b'BDAT 1001 LAST\r\n' + b'x' * 1001)
+        client.expect('552 5.3.4 Chunk exceeds message size limit')
+        client.cmd('NOOP', 250)
+        if contacted:
+            assert sink.wait(1).raw.endswith(b'\r\nDATA\r\nQUIT\r\n')
+        else:
+            assert not sink.connections
+    mta.log.wait_text('warning: NOQUEUE: BDAT request from localhost[127.0.0.1] exceeds message size limit', mark, 'smtpd')
+
+
+def test_bdat_null(mta):
+    mark = mta.log.mark()
+    with mta.sink('filter'), mta.session('direct') as client:
+        client.envelope()
+        client.cmd('BDAT 0', '551 5.7.1 Null BDAT request')
+    mta.log.wait_text('warning: NOQUEUE: null BDAT request from localhost[127.0.0.1]', mark, 'smtpd')
+
+
+def test_bdat_client_leaves(mta):
+    """The log counts the octets of the unfinished line, too."""
+    mark = mta.log.mark()
+    with mta.sink('filter'), mta.session('direct') as client:
+        client.envelope()
+        client.send(b'BDAT 6\r\nbody\r\nBDAT 100\r\nabc')
+        client.expect(250)
+        client.close()
+    mta.log.wait_text('lost connection after BDAT (9 bytes) from localhost[127.0.0.1]', mark, 'smtpd')
 
 
 def test_bdat_aborted(mta):

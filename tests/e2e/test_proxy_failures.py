@@ -56,6 +56,8 @@ UNEXPECTED = [
     ('RCPT', '450 4.1.1 not him', '450 4.1.1 not him', 'proxy F rejected "RCPT TO:<alice@virt.test>": "450 4.1.1 not him"'),
     ('RCPT', '554-one\n554 two', '554-one\n554 two', 'proxy F rejected "RCPT TO:<alice@virt.test>": "554-one??554 two"'),
     ('RCPT', '354 what', E, 'proxy F rejected "RCPT TO:<alice@virt.test>": "354 what"'),
+    ('RCPT', '199 what', '199 what', 'proxy F rejected "RCPT TO:<alice@virt.test>": "199 what"'),
+    ('MAIL', '600 what', '600 what', 'proxy F rejected "MAIL FROM:<a@b.example>": "600 what"'),
     ('RCPT', CLOSE, E, 'lost connection with proxy F'),
 ]
 
@@ -330,6 +332,18 @@ def test_garbage(mta):
         assert lines_of_reply(client) == ['hel-o there', '250 2.0.0 done']
         client.cmd('NOOP', 250)
     mta.log.wait_text(f'warning: received garbage from proxy {F(mta)}: hello there', mark, 'smtpd')
+
+
+def test_garbage_to_rcpt(mta):
+    """A refusal is passed on with the garbage before it; it counts as an error."""
+    mark = mta.log.mark()
+    with mta.sink('filter', {'RCPT': [b'hello there\r\n550 5.1.1 no\r\n', '199 well']}), mta.session('direct') as client:
+        client.cmd('MAIL FROM:<a@b.example>', 250)
+        client.send('RCPT TO:<alice@virt.test>')
+        assert lines_of_reply(client) == ['hel-o there', '550 5.1.1 no']
+        client.cmd('RCPT TO:<bob@virt.test>', '199 well')
+        client.quit()
+    mta.log.wait(r'disconnect from .* mail=1 rcpt=0/2 quit=1 commands=3/5', mark, 'smtpd')
 
 
 @pytest.mark.gatepost_only
