@@ -1,7 +1,7 @@
 /* command_mail.c - MAIL FROM. */
 #include "base/clock.h"
 #include "base/log.h"
-#include "smtpd/state.h"
+#include "smtpd/proxy.h"
 
 #include <sys/statvfs.h>
 
@@ -55,9 +55,10 @@ static const char *too_busy(const Smtpd *smtpd)
 
     if (smtpd_memory_is_full(smtpd))
         return "452 4.3.1 Insufficient system resources";
-    if (service->slots && slots_line_is_full(service->slots))
-        return "451 4.3.2 Error: try again later";
-    return NULL;
+    if (!service->slots || !slots_line_is_full(service->slots))
+        return NULL;
+    proxy_log_busy(smtpd);
+    return "451 4.3.2 Error: try again later";
 }
 
 /* Refusals that are logged as rejects. */

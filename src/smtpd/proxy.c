@@ -107,20 +107,29 @@ static bool forward_identity(Smtpd *smtpd, Client *filter, const Reply *ehlo)
     return done;
 }
 
+void proxy_log_busy(const Smtpd *smtpd)
+{
+    const Settings *settings = smtpd->settings;
+
+    if (!slots_refusal_is_news(smtpd->service->slots))
+        return;
+    log_warning(
+        "proxy %s: no filter slot is free, clients are told to try again later (smtpd_proxy_concurrency_limit = "
+        "%d, smtpd_proxy_wait_time = %" G_GINT64_FORMAT "s, smtpd_proxy_wait_limit = %d%s)",
+        filter_name(smtpd), settings->proxy_slots, settings->proxy_wait_ms / 1000, settings->proxy_wait_limit,
+        settings->speed_adjust ? "" : "; with smtpd_proxy_options = speed_adjust slow clients hold none");
+}
+
 Outcome proxy_enter(Smtpd *smtpd, SlotPlace *place)
 {
     const SmtpdService *service = smtpd->service;
-    const Settings *settings = smtpd->settings;
     gint64 deadline;
 
     switch (slots_take(service->slots, place, smtpd->session->self, &deadline)) {
     case SLOT_WAIT:
         return outcome_wait(deadline, true);
     case SLOT_BUSY:
-        log_warning(
-            "proxy %s: no filter slot is free within %" G_GINT64_FORMAT " s (smtpd_proxy_concurrency_limit is %d%s)",
-            filter_name(smtpd), settings->proxy_wait_ms / 1000, settings->proxy_slots,
-            settings->speed_adjust ? "" : "; smtpd_proxy_options = speed_adjust needs a slot for a shorter time");
+        proxy_log_busy(smtpd);
         smtpd->refusal = reply_new("451 4.3.2 Error: try again later");
         return outcome_done();
     case SLOT_TAKEN:

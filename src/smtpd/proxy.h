@@ -7,6 +7,8 @@
 
 /* A filter slot, then a place at the filter gate; does not block. DONE without smtpd->refusal: both are there. */
 Outcome proxy_enter(Smtpd *smtpd, SlotPlace *place);
+/* A client is refused for want of a slot. Logged at most once a minute, with the parameters that decide. */
+void proxy_log_busy(const Smtpd *smtpd);
 /* Connects, greets, forwards the client's identity, sends MAIL as the client sent it. NULL: *ret_refusal is what the
  * client gets. */
 Client *proxy_open(Smtpd *smtpd, Reply **ret_refusal);

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#define NEWS_MS 60000
 #define POLL_MS 100 /* another generation of the line gives slots back without telling us */
 
 struct Slots {
@@ -12,7 +13,8 @@ struct Slots {
     unsigned limit, wait_limit;
     gint64 wait_ms;
     pthread_mutex_t lock;
-    GQueue line;       /* of SlotPlace*, in order */
+    GQueue line; /* of SlotPlace*, in order */
+    gint64 next_news_ms;
     gint64 holding_ms; /* how long a slot is held: moving mean, 0 while unknown */
 };
 
@@ -150,4 +152,16 @@ bool slots_line_is_full(Slots *slots)
 bool slots_has_waiters(Slots *slots)
 {
     return atomic_load(&slots->process->row->waiters) > 0;
+}
+
+bool slots_refusal_is_news(Slots *slots)
+{
+    gint64 now = clock_ms();
+
+    pthread_mutex_lock(&slots->lock);
+    bool news = now >= slots->next_news_ms;
+    if (news)
+        slots->next_news_ms = now + NEWS_MS;
+    pthread_mutex_unlock(&slots->lock);
+    return news;
 }

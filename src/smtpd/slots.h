@@ -28,3 +28,5 @@ SlotAnswer slots_take(Slots *slots, SlotPlace *place, TaskRef task, gint64 *ret_
 void slots_leave(Slots *slots, SlotPlace *place);
 bool slots_line_is_full(Slots *slots);
 bool slots_has_waiters(Slots *slots);
+/* Somebody was refused: whether that is to be logged. True at most once a minute. */
+bool slots_refusal_is_news(Slots *slots);

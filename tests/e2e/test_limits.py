@@ -168,9 +168,18 @@ class TestSlots:
                 client.expect(TAKEN)
                 client.close()
 
+    @staticmethod
+    def refused(slots, service, mark):
+        """Who was refused is in the log, at most once a minute, with what to do."""
+        direct = '; with smtpd_proxy_options = speed_adjust slow clients hold none' if service.endswith('direct') else ''
+        slots.log.wait(rf'warning: proxy 127\.0\.0\.1:\d+: no filter slot is free, clients are told to try again later '
+                       rf'\(smtpd_proxy_concurrency_limit = 1, smtpd_proxy_wait_time = \d+s, smtpd_proxy_wait_limit = \d+{direct}\)', mark)
+        assert len([text for text in slots.log.texts(mark) if 'no filter slot is free' in text]) == 1
+
     @pytest.mark.parametrize('service', ['brief', 'brief_direct'])
     def test_wait_time(self, slots, service):
         gate = Gate()
+        mark = slots.log.mark()
         with slots.sink('filter', {'.': gate}) as sink:
             holder, = self.in_content(slots, service, 1)
             sink.wait_open(1)
@@ -184,6 +193,7 @@ class TestSlots:
                     client.content(wanted='~451 4\\.3\\.[02] .*')
                 assert time.monotonic() - start < 4
                 client.cmd('NOOP', 250)
+            self.refused(slots, service, mark)
             gate.open = True
             holder.expect(TAKEN)
             holder.close()
@@ -192,6 +202,7 @@ class TestSlots:
     def test_wait_limit(self, slots, service):
         """Past the limit of waiters MAIL is refused at once."""
         gate = Gate()
+        mark = slots.log.mark()
         with slots.sink('filter', {'.': gate}) as sink:
             holder, = self.in_content(slots, service, 1)
             sink.wait_open(1)
@@ -204,8 +215,10 @@ class TestSlots:
                 waiter.send(b'x\r\n.\r\n')
             waiter.expect_silence(0.3)
             with slots.session(service) as client:
-                client.cmd('MAIL FROM:<a@b.example>', '451 4.3.2 Error: try again later')
+                for _ in range(3):
+                    client.cmd('MAIL FROM:<a@b.example>', '451 4.3.2 Error: try again later')
                 client.cmd('NOOP', 250)
+            self.refused(slots, service, mark)
             gate.open = True
             holder.expect(TAKEN)
             if service == 'few_direct':
