@@ -3,6 +3,7 @@
 #include "cli/config_command.h"
 #include "cli/control.h"
 #include "cli/map_command.h"
+#include "cli/quarantine_command.h"
 #include "cli/queue_command.h"
 #include "cli/services.h"
 
@@ -33,6 +34,7 @@ static const struct {
     {"map", "postmap", NULL, map_command},
     {"queue", "postqueue", NULL, queue_command},
     {"mailq", "mailq", "-p", queue_command},
+    {"quarantine", "quarantine", NULL, quarantine_command},
 };
 
 static int run_tool(size_t index, int argc, char **argv, const char *config_dir)

@@ -2,6 +2,7 @@
  * is not printable. */
 #include "cli/queue_list.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "mail/address.h"
 #include "spool/spool_scan.h"
@@ -70,22 +71,6 @@ static void append_text(GString *out, const Entry *entry, bool long_ids)
     g_string_append_c(out, '\n');
 }
 
-static void append_string(GString *out, const char *text)
-{
-    g_autofree char *valid = g_utf8_make_valid(text, -1);
-
-    g_string_append_c(out, '"');
-    for (const char *at = valid; *at; at++) {
-        if (*at == '"' || *at == '\\')
-            g_string_append_printf(out, "\\%c", *at);
-        else if ((unsigned char)*at < 0x20 || *at == 0x7f)
-            g_string_append_printf(out, "\\u%04x", (unsigned)*at);
-        else
-            g_string_append_c(out, *at);
-    }
-    g_string_append_c(out, '"');
-}
-
 static void append_json(GString *out, const Entry *entry)
 {
     const Envelope *envelope = spool_message_envelope(entry->message);
@@ -97,7 +82,7 @@ static void append_json(GString *out, const Entry *entry)
                            ", \"message_size\": %" G_GUINT64_FORMAT ", \"forced_expire\": false, \"sender\": ",
                            entry->queue, spool_message_id(entry->message), envelope->arrival_us / G_USEC_PER_SEC,
                            spool_message_wire_size(entry->message));
-    append_string(out, sender);
+    json_append_string(out, sender);
     g_string_append(out, ", \"recipients\": [");
     for (guint i = 0; i < envelope->recipients->len; i++) {
         const Result *result = spool_message_result(entry->message, i);
@@ -105,10 +90,10 @@ static void append_json(GString *out, const Entry *entry)
         if (!is_shown(result))
             continue;
         g_string_append_printf(out, "%s{\"address\": ", separator);
-        append_string(out, address);
+        json_append_string(out, address);
         if (result) {
             g_string_append(out, result->status == RESULT_BOUNCED ? ", \"bounce_reason\": " : ", \"delay_reason\": ");
-            append_string(out, result->text);
+            json_append_string(out, result->text);
         }
         g_string_append_c(out, '}');
         separator = ", ";

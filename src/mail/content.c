@@ -31,11 +31,21 @@ Content *content_new(const char *directory, Account *account)
     return content;
 }
 
+Content *content_of_file(int fd, off_t len)
+{
+    Content *content = content_new(NULL, NULL);
+
+    content->fd = fd;
+    content->written = len;
+    return content;
+}
+
 void content_free(Content *content)
 {
     if (!content)
         return;
-    account_return(content->account, content->charged);
+    if (content->account)
+        account_return(content->account, content->charged);
     g_string_free(content->text, TRUE);
     fd_clear(&content->fd);
     g_free(content);

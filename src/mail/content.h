@@ -4,6 +4,7 @@
 #include "base/account.h"
 #include <glib.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #define CONTENT_IN_MEMORY_MAX (256 * 1024) /* octets; what is larger goes to a file */
 
@@ -12,6 +13,8 @@ typedef struct Content Content;
 /* directory: where an unnamed file may be made (O_TMPFILE). account is charged for what lies in memory. Both outlive
  * the content. */
 Content *content_new(const char *directory, Account *account);
+/* Content that lies in a file: octets 0 to len, lines that end in LF; only to be replayed. fd becomes the content's. */
+Content *content_of_file(int fd, off_t len);
 void content_free(Content *content); /* NULL is fine */
 
 /* A failure is remembered: everything after it is dropped, and content_failed() says why (an errno; 0: none). */
