@@ -3,6 +3,7 @@
 #include "base/fd.h"
 
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #define NUMBER_MAX 4194303 /* the largest process id of Linux: log tools expect no more digits */
@@ -21,8 +22,11 @@ Page *page_create(int *ret_fd)
     if (fd < 0 || ftruncate(fd, sizeof(Page)) < 0)
         return NULL;
     Page *page = page_map(fd);
-    if (page)
-        *ret_fd = fd_steal(&fd);
+    if (!page)
+        return NULL;
+    while (getrandom(page->secret, sizeof page->secret, 0) != (ssize_t)sizeof page->secret)
+        ;
+    *ret_fd = fd_steal(&fd);
     return page;
 }
 
@@ -58,6 +62,92 @@ guint32 page_sum_waiters(const Page *page, guint32 service)
     SUM(waiters);
 }
 
+/* --- sessions per client --- */
+
+#define ROW_BITS 10
+G_STATIC_ASSERT(PAGE_ROWS == 1 << ROW_BITS);
+
+/* Multiply and add, with a secret, so that nobody can fill one bucket. The row's bits are 0, the others are not all. */
+static guint64 client_hash(const Page *page, guint32 service, const char *client)
+{
+    guint64 hash = page->secret[0] ^ service;
+
+    for (const char *at = client; *at; at++) {
+        hash = (hash ^ (guint64)(unsigned char)*at) * (page->secret[1] | 1);
+        hash ^= hash >> 29;
+    }
+    return ((hash >> ROW_BITS) | 1) << ROW_BITS;
+}
+
+static PageClient *bucket_of(Page *page, guint64 hash)
+{
+    return page->clients[(hash >> 32) % PAGE_BUCKETS];
+}
+
+static PageClient *find_client(PageClient *bucket, guint64 key)
+{
+    for (int i = 0; i < PAGE_BUCKET; i++)
+        if (atomic_load(&bucket[i].key) == key)
+            return &bucket[i];
+    return NULL;
+}
+
+static PageClient *claim_client(PageClient *bucket, guint64 key)
+{
+    for (int i = 0; i < PAGE_BUCKET; i++) {
+        guint64 free = 0;
+        if (atomic_compare_exchange_strong(&bucket[i].key, &free, key))
+            return &bucket[i];
+    }
+    return NULL;
+}
+
+static void give_back(PageClient *client)
+{
+    atomic_store(&client->sessions, 0);
+    atomic_store(&client->key, 0); /* last: from now on it may be another row's */
+}
+
+guint32 page_client_enter(Page *page, const PageRow *row, const char *client)
+{
+    guint64 hash = client_hash(page, row->service, client), key = hash | (guint64)(row - page->rows);
+    PageClient *bucket = bucket_of(page, hash);
+    PageClient *mine = find_client(bucket, key);
+    guint32 sum = 0;
+
+    if (!mine)
+        mine = claim_client(bucket, key);
+    if (!mine)
+        return 1;
+    atomic_fetch_add(&mine->sessions, 1); /* first: two processes cannot both overlook each other */
+    for (int i = 0; i < PAGE_BUCKET; i++)
+        if ((atomic_load(&bucket[i].key) & ~(guint64)(PAGE_ROWS - 1)) == hash)
+            sum += atomic_load(&bucket[i].sessions);
+    return sum;
+}
+
+void page_client_leave(Page *page, const PageRow *row, const char *client)
+{
+    guint64 hash = client_hash(page, row->service, client);
+    PageClient *mine = find_client(bucket_of(page, hash), hash | (guint64)(row - page->rows));
+
+    if (mine && atomic_fetch_sub(&mine->sessions, 1) == 1)
+        give_back(mine);
+}
+
+static void forget_clients(Page *page, guint64 row)
+{
+    PageClient *client = page->clients[0];
+
+    for (size_t i = 0; i < (size_t)PAGE_BUCKETS * PAGE_BUCKET; i++, client++) {
+        guint64 key = atomic_load(&client->key);
+        if (key != 0 && (key & (PAGE_ROWS - 1)) == row)
+            give_back(client);
+    }
+}
+
+/* --- rows --- */
+
 int page_take_row(Page *page, guint32 service, guint32 generation)
 {
     for (int i = 0; i < PAGE_ROWS; i++) {
@@ -77,6 +167,7 @@ void page_clear_row(Page *page, int row)
 {
     PageRow *dead = &page->rows[row];
 
+    forget_clients(page, (guint64)row);
     dead->service = 0;
     dead->pid = 0;
     dead->sessions = dead->slots = dead->waiters = 0;

@@ -1,12 +1,14 @@
-/* page.h - the page of counters that master and all services share. Each process has a row and writes that row only; limits
- * read the sum over the rows of one line of master.cf, so that two generations of a service are counted together. The master
- * gives rows out and clears those of the dead. */
+/* page.h - the page of counters that master and all services share. Each process has a row and writes that row only, and
+ * the counts of clients that carry its number; limits read the sum over the rows of one line of master.cf, so that two
+ * generations of a service are counted together. The master gives rows out and clears those of the dead. */
 #pragma once
 #include <glib.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
 #define PAGE_ROWS 1024
+#define PAGE_BUCKETS 2048 /* for the counts of clients */
+#define PAGE_BUCKET 32    /* counts in each: of 20,000 different clients at once none should find its bucket full */
 
 typedef struct {
     _Atomic guint32 service;    /* master.cf line's number in the page, from page_service_id(); 0: the row is free */
@@ -17,9 +19,17 @@ typedef struct {
     _Atomic guint32 waiters;    /* sessions that wait for a filter slot */
 } PageRow;
 
+/* Sessions of one client of one line in one process. */
+typedef struct {
+    _Atomic guint64 key; /* hash of line and client, and the row's number in its last bits; 0: free */
+    _Atomic guint32 sessions;
+} PageClient;
+
 typedef struct {
     _Atomic guint64 last_number; /* of a session; see page_next_number() */
+    guint64 secret[2];           /* of the hash: clients choose their addresses */
     PageRow rows[PAGE_ROWS];
+    PageClient clients[PAGE_BUCKETS][PAGE_BUCKET];
 } Page;
 
 /* A new page behind a descriptor that children inherit (memfd), or the page behind that descriptor. NULL: errno tells why. */
@@ -35,6 +45,11 @@ guint32 page_service_id(const char *identity);
 guint32 page_sum_sessions(const Page *page, guint32 service);
 guint32 page_sum_slots(const Page *page, guint32 service);
 guint32 page_sum_waiters(const Page *page, guint32 service);
+
+/* One more session of client (any text) at the line of master.cf that row belongs to. Returns the number with it, over
+ * all rows of the line. A full bucket counts nobody: 1. A row's own calls exclude each other (the caller's lock). */
+guint32 page_client_enter(Page *page, const PageRow *row, const char *client);
+void page_client_leave(Page *page, const PageRow *row, const char *client);
 
 /* Master only. page_take_row: -1 when all are taken. */
 int page_take_row(Page *page, guint32 service, guint32 generation);

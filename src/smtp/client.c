@@ -15,6 +15,7 @@
 #define INPUT_MAX (256 * 1024) /* octets of replies held while we write what is pipelined */
 #define REPLY_WIRE_MAX (256 * 1024)
 #define PATIENCE 10                /* a reply, or a write, takes this many timeouts at most */
+#define EARLY_REPLY_MS 1000        /* for the rest of what came before the dot: the peer itself may wait for the dot */
 #define REPLY_WARNINGS_MAX 10      /* lines logged about the form of one reply */
 #define GATHER_MAX (64 * 1024 - 1) /* octets of content; one less than a power of two, so that the GString is 64 kB */
 #define BUFFER_KEPT 4096           /* a buffer that grew past this is given back when it is empty */
@@ -377,6 +378,7 @@ bool client_end_content(Client *client, Reply **ret_reply, GError **error)
     if (client->failed)
         return fail_with(client, error, CLIENT_ERROR_LOST);
     if (has_early_input(client)) {
+        client->timeout_ms = MIN(client->timeout_ms, EARLY_REPLY_MS);
         g_autoptr(Reply) early = read_reply(client, error);
         if (!early)
             return false;

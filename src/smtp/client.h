@@ -46,7 +46,8 @@ void client_queue_line(Client *client, const char *line);
  * later pieces are dropped and client_content() returns true: client_content_failed() tells, and client_end_content() fails with LOST.
  *
  * client_end_content() writes the final dot (after the open line's end) and reads the reply. A reply that has come before the dot was written is no
- * answer to it: a 4xx or 5xx is returned, without sending the dot, and the connection is of no more use; any other one is a failure (LOST). */
+ * answer to it: a 4xx or 5xx is returned, without sending the dot, and the connection is of no more use; any other one is a failure (LOST), and so
+ * is one whose rest does not come within a second (TIMEOUT). */
 void client_begin_content(Client *client);
 bool client_content(Client *client, const char *data, size_t len, bool ends_line, GError **error);
 bool client_content_failed(const Client *client);

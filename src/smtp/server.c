@@ -10,7 +10,6 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/random.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -39,30 +38,15 @@ struct Server {
     _Atomic bool draining;
     _Atomic gint64 limit_reached_at; /* clock_ms(); 0: not lately */
     gint64 stop_at;
-    pthread_mutex_t count_lock;
-    GHashTable *counts; /* address -> number */
+    pthread_mutex_t count_lock; /* our clients in the page */
 };
 
 /* --- sessions per client --- */
 
-/* Addresses come from strangers: the hash depends on a secret, so that nobody can fill one bucket. Universal: multiply
- * and add. */
-static guint64 secret[2];
-
-static guint address_hash(gconstpointer key)
-{
-    guint64 hash = secret[0];
-
-    for (const char *at = key; *at; at++)
-        hash = (hash ^ (guint64)(unsigned char)*at) * (secret[1] | 1) + (hash >> 29);
-    return (guint)(hash >> 32);
-}
-
 unsigned server_count_enter(Server *server, const char *addr)
 {
     pthread_mutex_lock(&server->count_lock);
-    unsigned count = GPOINTER_TO_UINT(g_hash_table_lookup(server->counts, addr)) + 1;
-    g_hash_table_replace(server->counts, g_strdup(addr), GUINT_TO_POINTER(count));
+    unsigned count = page_client_enter(server->process->page, server->process->row, addr);
     pthread_mutex_unlock(&server->count_lock);
     return count;
 }
@@ -70,11 +54,7 @@ unsigned server_count_enter(Server *server, const char *addr)
 void server_count_leave(Server *server, const char *addr)
 {
     pthread_mutex_lock(&server->count_lock);
-    unsigned count = GPOINTER_TO_UINT(g_hash_table_lookup(server->counts, addr));
-    if (count > 1)
-        g_hash_table_replace(server->counts, g_strdup(addr), GUINT_TO_POINTER(count - 1));
-    else
-        g_hash_table_remove(server->counts, addr);
+    page_client_leave(server->process->page, server->process->row, addr);
     pthread_mutex_unlock(&server->count_lock);
 }
 
@@ -134,7 +114,20 @@ static bool stressed(Server *server)
            (server->is_stressed && server->is_stressed(server->user));
 }
 
-/* True: a session was started. False: errno tells. */
+/* Counts the next session first and looks then, so that two listeners, or two generations, cannot both take the last
+ * place. */
+static bool take_place(Server *server)
+{
+    const ServiceProcess *process = server->process;
+
+    atomic_fetch_add(&process->row->sessions, 1);
+    if (process->maxproc <= 0 || page_sum_sessions(process->page, process->service_id) <= (guint32)process->maxproc)
+        return true;
+    atomic_fetch_sub(&process->row->sessions, 1);
+    return false;
+}
+
+/* True: a session was started, on the place that was taken. False: errno tells. */
 static bool accept_one(Listener *listener)
 {
     Server *server = listener->server;
@@ -153,7 +146,6 @@ static bool accept_one(Listener *listener)
     if (connection.addr[0])
         setsockopt(connection.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     connection.number = page_next_number(server->process->page);
-    atomic_fetch_add(&server->process->row->sessions, 1);
     if (at_limit(server))
         warn_of_limit(server, clock_ms());
     connection.stress = stressed(server);
@@ -170,10 +162,11 @@ static Step listener_run(void *data, TaskRef self, unsigned reasons)
     for (int i = 0; i < ACCEPT_BATCH; i++) {
         if (server->draining)
             return step_end();
-        if (at_limit(server))
+        if (!take_place(server))
             return step_park(0, clock_ms() + LIMIT_POLL_MS);
         if (accept_one(listener))
             continue;
+        atomic_fetch_sub(&server->process->row->sessions, 1);
         if (errno == EAGAIN || errno == EWOULDBLOCK)
             return step_park(EPOLLIN, CLOCK_NEVER);
         if (errno == EINTR || errno == ECONNABORTED)
@@ -254,10 +247,7 @@ Server *server_new(ServiceProcess *process, GError **error)
     server->sched = sched_new((unsigned)CLAMP(processors * 2, 2, 64), error);
     if (!server->sched)
         return NULL;
-    while (getrandom(secret, sizeof secret, 0) != (ssize_t)sizeof secret)
-        ;
     pthread_mutex_init(&server->count_lock, NULL);
-    server->counts = g_hash_table_new_full(address_hash, g_str_equal, g_free, NULL);
     server->listeners = g_array_new(FALSE, FALSE, sizeof(TaskRef));
     return g_steal_pointer(&server);
 }
@@ -267,7 +257,6 @@ void server_free(Server *server)
     if (!server)
         return;
     sched_free(server->sched);
-    g_hash_table_destroy(server->counts);
     pthread_mutex_destroy(&server->count_lock);
     g_array_free(server->listeners, TRUE);
     g_free(server);

@@ -33,6 +33,6 @@ void server_set_stress_hint(
 void server_run(Server *server, ServerAccept accept, void *user);
 void server_session_ended(Server *server);
 
-/* Sessions per client address. Thread-safe. count_enter returns the number with the new one. */
+/* Sessions per client address, over all generations of the line. Thread-safe. count_enter returns the number with the new one. */
 unsigned server_count_enter(Server *server, const char *addr);
 void server_count_leave(Server *server, const char *addr);

@@ -132,7 +132,7 @@ void slots_leave(Slots *slots, SlotPlace *place)
     if (place->task)
         leave_line(slots, place);
     if (place->taken_at) {
-        gint64 held = clock_ms() - place->taken_at;
+        gint64 held = MIN(clock_ms() - place->taken_at, slots->wait_ms); /* so the first in line may always wait */
         slots->holding_ms = slots->holding_ms ? (slots->holding_ms * 7 + held) / 8 : held;
         place->taken_at = 0;
         atomic_fetch_sub(&slots->process->row->slots, 1);

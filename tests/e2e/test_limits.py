@@ -1,7 +1,9 @@
 """maxproc, and the line for filter slots."""
+import select
 import time
 
 import pytest
+from harness.client import Client
 from harness.peer import until
 
 E = '451 4.3.0 Error: queue file write error'
@@ -46,6 +48,52 @@ def test_who_left_the_backlog(mta):
         client.quit()
     with mta.session('one') as client:
         client.message(wanted=250)
+
+
+@pytest.mark.gatepost_only
+def test_maxproc_with_several_listeners(gatepost):
+    """One limit for all the addresses of a line, however many clients come at once to each."""
+    with gatepost(main='inet_interfaces = 127.0.0.1, 127.0.0.2, 127.0.0.3\n', master='{few} inet n - n - 5 smtpd\n') as mta:
+        for _ in range(5):
+            clients = [Client((f'127.0.0.{i % 3 + 1}', mta.port('few'))) for i in range(30)]
+            waiting = {client.sock: client for client in clients}
+            greeted = []
+            while ready := select.select(waiting, [], [], 0.5)[0]:
+                greeted += [waiting.pop(sock) for sock in ready]
+            assert len(greeted) == 5
+            for client in clients:
+                client.reset()
+
+
+def refused(client):
+    """Whether a client that has just come is one too many."""
+    return client.reply().code == 421
+
+
+@pytest.mark.gatepost_only
+def test_connections_per_client(gatepost):
+    """Their number is kept over a reload: the sessions of the old generation count."""
+    source = '127.0.0.2'
+    with gatepost(services={'some': '-o smtpd_client_connection_count_limit=2 -o smtpd_peername_lookup=no'}) as mta:
+        first = mta.session('some', source=source)
+        mta.reload()
+        mta.log.wait_text('reload-complete: generation=2', program='master')
+        second = mta.session('some', source=source)
+        mark = mta.log.mark()
+        with mta.connect('some', source=source) as third:
+            third.expect('421 4.7.0 mx.gate.test Error: too many connections from 127.0.0.2')
+        mta.log.wait(r'warning: Connection concurrency limit exceeded: 3 from unknown\[127\.0\.0\.2\] for service \S+', mark, 'smtpd')
+        with mta.connect('some', source='127.0.0.3') as other:
+            other.expect(220)
+        first.quit()
+
+        def room():
+            with mta.connect('some', source=source) as client:
+                return not refused(client)
+
+        until(room, 'room for one more')
+        second.cmd('NOOP', 250)
+        second.quit()
 
 
 @pytest.fixture(scope='module')

@@ -432,6 +432,22 @@ def test_reply_before_the_dot(mta, service):
         assert reply[0] in '45', reply
 
 
+@pytest.mark.gatepost_only
+@pytest.mark.parametrize('service', ['direct', 'adjust'])
+def test_garbage_before_the_dot(mta, service):
+    """Nobody waits for the rest of it as long as for a verdict."""
+    def data(connection):
+        connection.in_content = True
+        connection.sock.sendall(b'354 go on\r\nwhat\r\n')
+
+    with mta.sink('filter', {'DATA': data}) as sink, mta.session(service) as client:
+        client.envelope()
+        client.cmd('DATA', 354)
+        client.send(b'Subject: x\r\n\r\nbody\r\n.\r\n')  # the client's deadline is far below smtpd_proxy_timeout
+        client.expect(E)
+        assert sink.wait(1).messages == []
+
+
 def test_soft_bounce(mta):
     with mta.sink('filter', {'.': '554 5.7.1 no', 'RCPT TO:<bob@virt.test>': '550 5.1.1 bob'}), mta.session('soft') as client:
         client.cmd('MAIL FROM:<a@b.example>', 250)
