@@ -77,6 +77,7 @@ static void check_permissions(const Plan *plan, const Owner *owner)
 {
     const char *queue = config_string(plan->config, "queue_directory");
     const char *data = config_string(plan->config, "data_directory");
+    const char *quarantine = config_string(plan->config, "quarantine_directory");
     const char *owner_name = owner->root ? config_string(plan->config, "mail_owner") : "the caller";
     g_autofree char *main_cf = g_build_filename(plan->config_dir, "main.cf", NULL);
     g_autofree char *master_cf = g_build_filename(plan->config_dir, "master.cf", NULL);
@@ -86,7 +87,7 @@ static void check_permissions(const Plan *plan, const Owner *owner)
     g_autofree char *ours = g_build_filename(queue, "gatepost", NULL);
     const Checked all[] = {
         {plan->config_dir}, {main_cf},       {master_cf},    {queue},      {pid},
-        {data, true},       {private, true}, {public, true}, {ours, true},
+        {data, true},       {private, true}, {public, true}, {ours, true}, {quarantine, true},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(all); i++)

@@ -68,6 +68,15 @@ static bool make_store(const char *queue, const Owner *owner, GError **error)
     return made;
 }
 
+/* With the owner's rights where they suffice: data_directory is the owner's, too. */
+static bool make_quarantine(const char *path, const Owner *owner, GError **error)
+{
+    owner_enter(owner);
+    bool there = mkdir(path, 0700) == 0 || errno == EEXIST;
+    owner_leave(owner);
+    return there || make_with_parents(path, 0700, FOR_OWNER, owner, error);
+}
+
 bool dirs_make(const Config *config, const Owner *owner, GError **error)
 {
     const char *queue = config_string(config, "queue_directory");
@@ -77,7 +86,8 @@ bool dirs_make(const Config *config, const Owner *owner, GError **error)
            make_below(queue, config_string(config, "process_id_directory"), 0755, FOR_ROOT, owner, error) &&
            make_below(queue, "private", 0700, FOR_OWNER, owner, error) &&
            make_below(queue, "public", 0710, FOR_PUBLIC, owner, error) &&
-           make_below(queue, "gatepost", 0700, FOR_OWNER, owner, error) && make_store(queue, owner, error);
+           make_below(queue, "gatepost", 0700, FOR_OWNER, owner, error) && make_store(queue, owner, error) &&
+           make_quarantine(config_string(config, "quarantine_directory"), owner, error);
 }
 
 /* Queue files lie in these or, hashed, up to two levels below. */

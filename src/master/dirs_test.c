@@ -29,8 +29,14 @@ static void missing_ones_are_made_others_stay(void **state)
         const char *path;
         mode_t mode;
     } rows[] = {
-        {"queue", 0755},          {"queue/pid", 0755},    {"queue/private", 0700},        {"queue/public", 0750},
-        {"queue/gatepost", 0700}, {"deep/er/data", 0700}, {"queue/gatepost/spool", 0700},
+        {"queue", 0755},
+        {"queue/pid", 0755},
+        {"queue/private", 0700},
+        {"queue/public", 0750},
+        {"queue/gatepost", 0700},
+        {"deep/er/data", 0700},
+        {"queue/gatepost/spool", 0700},
+        {"deep/er/data/quarantine", 0700},
     };
     g_autoptr(Config) config = parse("queue");
     const Owner owner = {.root = false};

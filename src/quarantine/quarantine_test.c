@@ -2,6 +2,7 @@
  * step. */
 #include "base/clock.h"
 #include "base/fd.h"
+#include "quarantine/keeper.h"
 #include "quarantine/private.h"
 
 #include <errno.h>
@@ -411,6 +412,33 @@ static void test_garbage(void **state)
     assert_int_equal(files_in(fixture), 1);
 }
 
+static void *run_sched(void *sched)
+{
+    sched_run(sched);
+    return NULL;
+}
+
+static void test_keeper(void **state)
+{
+    Fixture *fixture = *state;
+    g_autofree char *old = store_fine(fixture, &(Given){0});
+    g_autofree char *young = store_fine(fixture, &(Given){0});
+    gint64 deadline = clock_ms() + 10000;
+    Sched *sched = sched_new(1, NULL);
+    pthread_t thread;
+
+    set_age(fixture, old, 200);
+    quarantine_keeper_add(sched, fixture->quarantine, &(QuarantineLimits){.max_age_s = 100});
+    assert_int_equal(pthread_create(&thread, NULL, run_sched, sched), 0);
+    while (rows_in(fixture->quarantine) == 2 && clock_ms() < deadline)
+        g_usleep(1000);
+    sched_quit(sched);
+    pthread_join(thread, NULL);
+    sched_free(sched);
+    g_autofree char *left = found(fixture->quarantine, &(QuarantineFilter){0});
+    assert_string_equal(left, young);
+}
+
 /* ---- faults ---- */
 
 /* Every call of ours fails once: nothing is left, and the next message is stored. */
@@ -641,8 +669,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_FIXTURE(test_store_and_load), WITH_FIXTURE(test_open_again), WITH_FIXTURE(test_find),
         WITH_FIXTURE(test_delete),         WITH_FIXTURE(test_expire),     WITH_FIXTURE(test_garbage),
-        WITH_FIXTURE(test_failures),       WITH_FIXTURE(test_crashes),    WITH_FIXTURE(test_kills),
-        WITH_FIXTURE(test_at_once),        WITH_FIXTURE(test_full_disk),  WITH_FIXTURE(test_unsure_commit),
+        WITH_FIXTURE(test_keeper),         WITH_FIXTURE(test_failures),   WITH_FIXTURE(test_crashes),
+        WITH_FIXTURE(test_kills),          WITH_FIXTURE(test_at_once),    WITH_FIXTURE(test_full_disk),
+        WITH_FIXTURE(test_unsure_commit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -263,7 +263,7 @@ def test_release_behind_our_filter(mta):
     queued = out['text'].split()[-1]
     stored = mta.maildir('alice').wait_for(queued.encode())
     assert stored.endswith(content)
-    mta.log.wait(rf'{queued}: client=spike\.up\.test\[192\.0\.2\.66\]', mark)
+    mta.log.wait(rf'{queued}: client=localhost\[127\.0\.0\.1\], orig_client=spike\.up\.test\[192\.0\.2\.66\]', mark)
     assert run_json(mta, 'release', '--reason', 'ours') == []
     assert 'has been released before' in refused(mta, 'release', qid)
     assert sum(b'caf\xe9' in message for message in mta.maildir('alice').messages()) == 1
