@@ -123,7 +123,7 @@ bool smtp_forward_attributes(SmtpSession *session)
     if (session->xforward == 0 || !config_bool(session->smtp->config, "smtp_send_xforward_command"))
         return true;
     for (size_t i = 0; i < G_N_ELEMENTS(values); i++)
-        if (values[i].value && !g_str_equal(values[i].value, "unknown"))
+        if (values[i].value && g_strcmp0(values[i].value, "unknown") != 0)
             xf_attrs_set(&attrs, values[i].attr, values[i].value);
     g_autoptr(GPtrArray) commands = xforward_commands(&attrs, session->xforward, &warning);
     xf_attrs_clear(&attrs);
