@@ -7,9 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -62,12 +64,27 @@ static bool sync_directory(int parent, const char *path, GError **error)
     return true;
 }
 
+/* A hint to file systems that know it (ext4: chattr +T): directories made here lie far apart. A file's inode is
+ * searched for from the beginning of its directory's group, past all that were freed a short time ago, which in a queue
+ * are thousands: apart, each shard searches only past its own, and mailboxes on the same disk past none. */
+static void spread_out(int parent, const char *path)
+{
+    auto_fd fd = openat(parent, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int flags = 0;
+
+    if (fd >= 0 && ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && !(flags & FS_TOPDIR_FL)) {
+        flags |= FS_TOPDIR_FL;
+        (void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
+    }
+}
+
 /* Below root. Synced even when all were there: who made them may have ended before it could sync. */
 static bool make_inner_directories(int root, const Owner *owner, GError **error)
 {
     if (!make_directory(root, "spool", owner, error) || !make_directory(root, "hold", owner, error) ||
         !make_directory(root, "corrupt", owner, error))
         return false;
+    spread_out(root, "spool");
     for (guint shard = 0; shard < SPOOL_SHARDS; shard++)
         if (!make_directory(root, spool_shard(shard).path, owner, error))
             return false;

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -18,8 +20,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -113,6 +117,20 @@ static int set_up(void **state)
     envelope_add(fixture->envelope, "other user@virt.example");
     *state = fixture;
     return fixture->spool ? 0 : -1;
+}
+
+static void shards_lie_apart_where_the_file_system_can(void **state)
+{
+    const Fixture *fixture = *state;
+    g_autofree char *path = g_strconcat(fixture->directory, "/spool", NULL);
+    auto_fd fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct statfs where;
+    int flags = 0;
+
+    assert_true(fd >= 0 && fstatfs(fd, &where) == 0);
+    if (where.f_type != EXT4_SUPER_MAGIC || ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+        skip();
+    assert_true(flags & FS_TOPDIR_FL);
 }
 
 static int remove_one(const char *path, const struct stat *status, int type, struct FTW *where)
@@ -595,6 +613,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        TEST(shards_lie_apart_where_the_file_system_can),
         TEST(message_comes_back),
         TEST(large_pieces_and_small_ones_keep_their_order),
         TEST(writer_owns_its_message_until_committed),
