@@ -76,11 +76,11 @@ static void make_waiting(Backlog *backlog, Entry *entry)
     g_queue_push_tail(&backlog->due, entry);
 }
 
-bool backlog_add(Backlog *backlog, const char *id, bool notified)
+bool backlog_add(Backlog *backlog, const char *id, BacklogSource source)
 {
     Entry *entry = find(backlog, id);
 
-    if (entry && entry->state == SOON && notified) {
+    if (entry && entry->state == SOON && source == BACKLOG_TOLD) {
         g_queue_remove(&backlog->soon, entry);
         make_waiting(backlog, entry);
     }
@@ -89,7 +89,7 @@ bool backlog_add(Backlog *backlog, const char *id, bool notified)
     if (!backlog_has_room(backlog))
         return false;
     entry = add_entry(backlog, id, WAITING);
-    entry->flags = notified ? BACKLOG_NOTIFIED : 0;
+    entry->flags = source == BACKLOG_FOUND ? 0 : BACKLOG_UNTRIED;
     g_queue_push_tail(&backlog->fresh, entry);
     return true;
 }
@@ -108,6 +108,11 @@ bool backlog_knows(const Backlog *backlog, const char *id)
 bool backlog_has_room(const Backlog *backlog)
 {
     return backlog->fresh.length < backlog->waiting_max;
+}
+
+bool backlog_has_next(const Backlog *backlog)
+{
+    return backlog->fresh.length > 0 || backlog->due.length > 0;
 }
 
 bool backlog_next(Backlog *backlog, const char **ret_id, unsigned *ret_flags)
@@ -192,7 +197,7 @@ void backlog_try(Backlog *backlog, const char *id)
         make_due(backlog, entry, BACKLOG_FLUSHED);
 }
 
-gint64 backlog_tick(Backlog *backlog, gint64 now_ms)
+void backlog_tick(Backlog *backlog, gint64 now_ms)
 {
     Entry *entry;
 
@@ -200,6 +205,12 @@ gint64 backlog_tick(Backlog *backlog, gint64 now_ms)
         g_queue_pop_head(&backlog->soon);
         make_waiting(backlog, entry);
     }
+}
+
+gint64 backlog_tick_time(const Backlog *backlog)
+{
+    const Entry *entry = g_queue_peek_head((GQueue *)&backlog->soon);
+
     return entry ? entry->when : CLOCK_NEVER;
 }
 

@@ -13,7 +13,7 @@ static char *next(Backlog *backlog)
     const char *id;
     unsigned flags;
 
-    return backlog_next(backlog, &id, &flags) ? g_strdup_printf("%s%s%s", id, flags & BACKLOG_NOTIFIED ? " told" : "",
+    return backlog_next(backlog, &id, &flags) ? g_strdup_printf("%s%s%s", id, flags & BACKLOG_UNTRIED ? " untried" : "",
                                                                 flags & BACKLOG_FLUSHED ? " flushed" : "")
                                               : g_strdup("");
 }
@@ -29,11 +29,11 @@ static void a_message_is_given_out_once(void **state)
 {
     Backlog *backlog = backlog_new(10);
 
-    assert_true(backlog_add(backlog, "one", true));
-    assert_true(backlog_add(backlog, "one", false));
+    assert_true(backlog_add(backlog, "one", BACKLOG_TOLD));
+    assert_true(backlog_add(backlog, "one", BACKLOG_FOUND));
     assert_true(backlog_knows(backlog, "one"));
-    assert_next(backlog, "one told");
-    assert_true(backlog_add(backlog, "one", true)); /* active: nothing happens */
+    assert_next(backlog, "one untried");
+    assert_true(backlog_add(backlog, "one", BACKLOG_TOLD)); /* active: nothing happens */
     assert_next(backlog, "");
     assert_int_equal(backlog_active(backlog), 1);
     backlog_defer(backlog, "one", 1000);
@@ -45,8 +45,17 @@ static void a_message_is_given_out_once(void **state)
     assert_next(backlog, "one"); /* an attempt was made: nobody may take it for new */
     backlog_forget(backlog, "one");
     assert_false(backlog_knows(backlog, "one"));
-    assert_true(backlog_add(backlog, "one", false));
+    assert_true(backlog_add(backlog, "one", BACKLOG_FOUND));
+    assert_true(backlog_add(backlog, "two", BACKLOG_FOUND_NEW));
+    assert_true(backlog_has_next(backlog));
     assert_next(backlog, "one");
+    assert_next(backlog, "two untried");
+    assert_false(backlog_has_next(backlog));
+    backlog_defer(backlog, "two", 1000);
+    assert_false(backlog_has_next(backlog));
+    backlog_run(backlog, 1000);
+    assert_true(backlog_has_next(backlog));
+    assert_next(backlog, "two");
     backlog_free(backlog);
 }
 
@@ -56,9 +65,9 @@ static void new_and_deferred_take_turns(void **state)
 
     backlog_add_deferred(backlog, "d1", 5);
     backlog_add_deferred(backlog, "d2", 6);
-    backlog_add(backlog, "n1", false);
-    backlog_add(backlog, "n2", false);
-    backlog_add(backlog, "n3", false);
+    backlog_add(backlog, "n1", BACKLOG_FOUND);
+    backlog_add(backlog, "n2", BACKLOG_FOUND);
+    backlog_add(backlog, "n3", BACKLOG_FOUND);
     backlog_flush(backlog);
     g_autoptr(GString) order = g_string_new(NULL);
     for (int i = 0; i < 5; i++) {
@@ -89,19 +98,21 @@ static void locked_ones_are_looked_at_again(void **state)
 {
     Backlog *backlog = backlog_new(10);
 
-    backlog_add(backlog, "a", false);
-    backlog_add(backlog, "b", false);
+    backlog_add(backlog, "a", BACKLOG_FOUND);
+    backlog_add(backlog, "b", BACKLOG_FOUND);
     assert_next(backlog, "a");
     assert_next(backlog, "b");
     backlog_look_again(backlog, "a", 100);
     backlog_look_again(backlog, "b", 200);
-    assert_int_equal(backlog_tick(backlog, 50), 100);
+    backlog_tick(backlog, 50);
+    assert_int_equal(backlog_tick_time(backlog), 100);
     assert_next(backlog, "");
-    assert_int_equal(backlog_tick(backlog, 100), 200);
+    backlog_tick(backlog, 100);
+    assert_int_equal(backlog_tick_time(backlog), 200);
     assert_next(backlog, "a");
-    assert_true(backlog_add(backlog, "b", true)); /* its writer is done with it */
+    assert_true(backlog_add(backlog, "b", BACKLOG_TOLD)); /* its writer is done with it */
     assert_next(backlog, "b");
-    assert_int_equal(backlog_tick(backlog, 1000), CLOCK_NEVER);
+    assert_int_equal(backlog_tick_time(backlog), CLOCK_NEVER);
     backlog_free(backlog);
 }
 
@@ -109,13 +120,13 @@ static void waiting_ones_are_bounded(void **state)
 {
     Backlog *backlog = backlog_new(2);
 
-    assert_true(backlog_add(backlog, "a", false) && backlog_add(backlog, "b", false));
+    assert_true(backlog_add(backlog, "a", BACKLOG_FOUND) && backlog_add(backlog, "b", BACKLOG_FOUND));
     assert_false(backlog_has_room(backlog));
-    assert_false(backlog_add(backlog, "c", true));
+    assert_false(backlog_add(backlog, "c", BACKLOG_TOLD));
     assert_false(backlog_knows(backlog, "c"));
-    assert_true(backlog_add(backlog, "a", false));
+    assert_true(backlog_add(backlog, "a", BACKLOG_FOUND));
     assert_next(backlog, "a");
-    assert_true(backlog_add(backlog, "c", false));
+    assert_true(backlog_add(backlog, "c", BACKLOG_FOUND));
     gsize len;
     g_autofree char *active = backlog_list_active(backlog, &len);
     assert_string_equal(active, "a\n");

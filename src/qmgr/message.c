@@ -24,8 +24,8 @@ static Message *message_new(Qmgr *qmgr, SpoolMessage *file, unsigned flags)
     message->arrival_us = envelope->arrival_us;
     message->active_us = clock_wall_us();
     message->flushed = flags & BACKLOG_FLUSHED;
-    /* Its writer just said that it is there, and it is younger than this queue manager: nobody can have tried it. */
-    message->again = !(flags & BACKLOG_NOTIFIED) || spool_message_key(file)->arrival_ns <= qmgr->since_ns;
+    /* This queue manager knows all that it tried, and every message that was there before it. */
+    message->again = !(flags & BACKLOG_UNTRIED) || spool_message_key(file)->arrival_ns <= qmgr->since_ns;
     message->file = file;
     message->unrecorded = g_array_new(FALSE, FALSE, sizeof(Result));
     g_array_set_clear_func(message->unrecorded, clear_result);

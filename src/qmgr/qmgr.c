@@ -22,7 +22,8 @@
 #define WAITING_MAX 100000   /* ids of messages that are not looked at yet */
 #define ACTIVATE_AT_ONCE 100 /* messages, before the loop looks at its sockets again */
 #define BURST 9              /* datagrams read at once that suggest that some were lost: the kernel keeps 10 or more */
-#define BURST_SCAN_MS 500    /* then the queue is scanned, this long after */
+#define BURST_SCAN_MS 500    /* then the queue is scanned, this long after at the latest */
+#define IDLE_SCAN_MS 20      /* or this long after, once there is nothing else to begin with */
 #define STOP_MS 4000         /* to wait for deliveries when told to stop */
 #define LOCK_POLL_MS 20
 #define SWEEP_MS 5000
@@ -34,6 +35,8 @@ typedef struct {
     int notify;          /* the datagram socket */
     SpoolScan *scan;     /* NULL: none is going on */
     bool scan_again;     /* once it is done: it may have missed something */
+    bool scan_failed;    /* it could not read a directory */
+    bool all_known;      /* a scan since the start has left no message unknown */
     gint64 next_scan_ms; /* because of a burst; CLOCK_NEVER */
     gint64 next_run_ms;  /* queue_run_delay */
     gint64 next_sweep_ms;
@@ -75,15 +78,15 @@ static void start_scan(Loop *loop)
 static void take_found(Loop *loop, const GPtrArray *ids)
 {
     Backlog *backlog = loop->qmgr->backlog;
-    gint64 now = clock_wall_us() / G_USEC_PER_SEC, when;
+    gint64 when;
 
     for (guint i = 0; i < ids->len; i++) {
         const char *id = g_ptr_array_index(ids, i);
         if (backlog_knows(backlog, id) || !spool_next_attempt(loop->qmgr->spool, SPOOL_QUEUE, id, &when))
             continue;
-        if (when > now)
+        if (when > clock_wall_us() / G_USEC_PER_SEC) /* read now: the file of a new message is still written to */
             backlog_add_deferred(backlog, id, when);
-        else if (!backlog_add(backlog, id, false))
+        else if (!backlog_add(backlog, id, loop->all_known ? BACKLOG_FOUND_NEW : BACKLOG_FOUND))
             loop->scan_again = true;
     }
 }
@@ -99,8 +102,11 @@ static void scan_one_directory(Loop *loop)
         take_found(loop, ids);
     } else if (error) {
         log_error("queue scan: %s", error->message);
+        loop->scan_failed = true;
     } else {
         g_clear_pointer(&loop->scan, spool_scan_free);
+        loop->all_known |= !loop->scan_again && !loop->scan_failed;
+        loop->scan_failed = false;
         if (loop->scan_again) {
             loop->scan_again = false;
             loop->next_scan_ms = clock_ms() + BURST_SCAN_MS;
@@ -142,7 +148,7 @@ static void take_datagram(Loop *loop, char *text, int fd)
 
     switch (text[0]) {
     case QUEUE_NOTIFY_NEW:
-        if (id_is_valid(id) && !backlog_add(qmgr->backlog, id, true))
+        if (id_is_valid(id) && !backlog_add(qmgr->backlog, id, BACKLOG_TOLD))
             loop->scan_again = true;
         break;
     case QUEUE_NOTIFY_FLUSH:
@@ -221,16 +227,27 @@ static void take_orders(Loop *loop)
     }
 }
 
+/* When a scan has to make up for datagrams that were lost. What it finds is needed only when all else is under way. */
+static gint64 scan_time(const Loop *loop)
+{
+    const Backlog *backlog = loop->qmgr->backlog;
+    bool busy = backlog_has_next(backlog) || backlog_active(backlog) > loop->qmgr->under_way;
+
+    return loop->next_scan_ms == CLOCK_NEVER || busy ? loop->next_scan_ms
+                                                     : loop->next_scan_ms - BURST_SCAN_MS + IDLE_SCAN_MS;
+}
+
 static void run_timers(Loop *loop, gint64 now)
 {
     Qmgr *qmgr = loop->qmgr;
 
+    backlog_tick(qmgr->backlog, now);
     if (loop->next_run_ms <= now) {
         loop->next_run_ms = now + qmgr->limits.run_delay_ms;
         backlog_run(qmgr->backlog, clock_wall_us() / G_USEC_PER_SEC);
         start_scan(loop);
     }
-    if (loop->next_scan_ms <= now)
+    if (scan_time(loop) <= now)
         start_scan(loop);
     if (loop->next_sweep_ms <= now) {
         loop->next_sweep_ms = now + SWEEP_MS;
@@ -242,9 +259,11 @@ static void run_timers(Loop *loop, gint64 now)
     }
 }
 
-/* True when there may be more to activate at once. */
-static bool activate_some(Qmgr *qmgr)
+/* True when there may be more to activate at once. Datagrams are read in between, since the kernel keeps few. */
+static bool activate_some(Loop *loop)
 {
+    Qmgr *qmgr = loop->qmgr;
+
     for (int i = 0; i < ACTIVATE_AT_ONCE; i++) {
         const char *id;
         unsigned flags;
@@ -254,15 +273,16 @@ static bool activate_some(Qmgr *qmgr)
             return false;
         g_autofree char *copy = g_strdup(id);
         message_activate(qmgr, copy, flags);
+        read_datagrams(loop);
     }
     return true;
 }
 
-static int wait_time(const Loop *loop, gint64 soon_ms)
+static int wait_time(const Loop *loop)
 {
-    gint64 next = MIN(soon_ms, loop->stop_ms);
+    gint64 next = MIN(backlog_tick_time(loop->qmgr->backlog), loop->stop_ms);
 
-    next = MIN(next, MIN(loop->next_run_ms, loop->next_scan_ms));
+    next = MIN(next, MIN(loop->next_run_ms, scan_time(loop)));
     next = MIN(next, schedule_next_time(loop->qmgr->schedule, clock_ms()));
     if (loop->qmgr->unrecorded.length > 0)
         next = MIN(next, loop->next_record_ms);
@@ -291,16 +311,15 @@ static void run(Loop *loop)
 
     while (loop->stop_ms == CLOCK_NEVER || (loop->stop_ms > clock_ms() && qmgr->under_way > 0)) {
         bool stopping = loop->stop_ms != CLOCK_NEVER;
-        gint64 soon_ms = backlog_tick(qmgr->backlog, clock_ms());
         bool scanning = loop->scan && backlog_has_room(qmgr->backlog);
-        take_events(loop, !stopping && (more || scanning) ? 0 : wait_time(loop, soon_ms));
+        take_events(loop, !stopping && (more || scanning) ? 0 : wait_time(loop));
         if (loop->stop_ms != CLOCK_NEVER)
             continue; /* what is under way ends, nothing begins */
         run_timers(loop, clock_ms());
         if (loop->scan)
             scan_one_directory(loop);
         deliver_start_jobs(qmgr);
-        more = activate_some(qmgr);
+        more = activate_some(loop);
     }
 }
 

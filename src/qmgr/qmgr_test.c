@@ -126,11 +126,22 @@ static void stop(Fixture *fixture)
     fixture->pid = 0;
 }
 
+static void read_config(Fixture *fixture, const char *text)
+{
+    ConfigScope scope = {.process_name = "qmgr"};
+
+    assert_true(g_file_set_contents("main.cf", text, -1, NULL));
+    config_free(fixture->config);
+    main_cf_free(fixture->main_cf);
+    fixture->main_cf = main_cf_read(fixture->directory, NULL);
+    fixture->config = config_new(fixture->main_cf, &scope, NULL);
+    assert_non_null(fixture->config);
+}
+
 static int set_up(void **state)
 {
     Fixture *fixture = g_new0(Fixture, 1);
     g_autoptr(GError) error = NULL;
-    ConfigScope scope = {.process_name = "qmgr"};
 
     fixture->directory = g_dir_make_tmp("qmgr-XXXXXX", NULL);
     g_autofree char *text = g_strdup_printf("queue_directory = %s\nmail_owner = %s\nminimal_backoff_time = 1s\n"
@@ -141,10 +152,7 @@ static int set_up(void **state)
     g_autofree char *queue = g_strconcat(fixture->directory, "/gatepost", NULL);
     SpoolOptions options = {.directory = queue};
     assert_int_equal(chdir(fixture->directory), 0);
-    assert_true(g_file_set_contents("main.cf", text, -1, NULL));
-    fixture->main_cf = main_cf_read(fixture->directory, &error);
-    fixture->config = config_new(fixture->main_cf, &scope, &error);
-    assert_non_null(fixture->config);
+    read_config(fixture, text);
     mkdir("public", 0700);
     mkdir("private", 0700);
     fixture->notify_socket = bind_unix("public/qmgr", SOCK_DGRAM);
@@ -348,6 +356,50 @@ static void what_nobody_told_of_is_found(void **state)
     g_autofree char *later = commit(fixture, "u@virtual.n.test", clock_wall_us());
     finish_task(fixture, RESULT_SENT, "2.0.0");
     wait_for_log("%s: removed", later);
+    stop(fixture);
+}
+
+static void only_mail_from_before_the_start_is_found_as_tried(void **state)
+{
+    Fixture *fixture = *state;
+
+    start(fixture);
+    for (int tries = 0;; tries++) { /* those that the first scan finds may be older */
+        g_autofree char *id = commit(fixture, "u@virtual.n.test", clock_wall_us());
+        Task task = accept_task(fixture->listener);
+        bool again = task.request->again;
+        report(&task, 0, REPORT_PLAIN, RESULT_SENT, "2.0.0");
+        end_task(&task);
+        wait_for_log("%s: removed", id);
+        if (!again)
+            break;
+        assert_true(tries < 10);
+    }
+    stop(fixture);
+}
+
+static void what_was_locked_is_looked_at_again(void **state)
+{
+    Fixture *fixture = *state;
+    g_autofree char *text = g_strdup_printf("queue_directory = %s\nmail_owner = %s\nqueue_run_delay = 1000s\n",
+                                            fixture->directory, getpwuid(getuid())->pw_name);
+
+    read_config(fixture, text); /* no timer but the message's own */
+    start(fixture);
+    g_autofree char *before = submit(fixture, "u@virtual.n.test");
+    finish_task(fixture, RESULT_SENT, "2.0.0");
+    wait_for_log("%s: removed", before);
+    g_autofree char *id = commit(fixture, "u@virtual.n.test", clock_wall_us());
+    SpoolMessage *other = spool_message_open(fixture->spool, SPOOL_QUEUE, id, SPOOL_LOCK, NULL);
+    assert_non_null(other);
+    assert_true(queue_notify_send(fixture->notify, QUEUE_NOTIFY_NEW, id));
+    for (int i = 0; i < 2; i++) { /* the second answer comes after it looked at the message */
+        g_autoptr(GPtrArray) active = queue_ask_active(fixture->notify, DEADLINE_MS, NULL);
+        assert_non_null(active);
+    }
+    spool_message_free(other);
+    finish_task(fixture, RESULT_SENT, "2.0.0");
+    wait_for_log("%s: removed", id);
     stop(fixture);
 }
 
@@ -599,6 +651,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_message_is_delivered_and_removed),
         TEST(what_nobody_told_of_is_found),
+        TEST(only_mail_from_before_the_start_is_found_as_tried),
+        TEST(what_was_locked_is_looked_at_again),
         TEST(recipients_are_grouped),
         TEST(a_deferred_recipient_is_tried_again),
         TEST(a_failed_message_is_kept_in_hold),
