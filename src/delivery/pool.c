@@ -47,9 +47,12 @@ static void *run_thread(void *data)
         pthread_mutex_unlock(&pool->lock);
         pool->options.serve(pool->options.data, work);
         pthread_mutex_lock(&pool->lock);
+        /* Who started it waits only for room, and for the last one. */
+        bool awaited = pool->busy == pool->options.threads_max || pool->busy == 1;
         pool->busy--;
         guint64 one = 1;
-        (void)!write(pool->event, &one, sizeof one);
+        if (awaited)
+            (void)!write(pool->event, &one, sizeof one);
     }
     return NULL;
 }

@@ -22,7 +22,7 @@ typedef struct {
 } PoolOptions;
 
 Pool *pool_new(const PoolOptions *options, GError **error);
-int pool_event_fd(const Pool *pool); /* readable after a delivery ended */
+int pool_event_fd(const Pool *pool); /* readable when it may have room again, and when it has nothing left to do */
 void pool_clear_event(Pool *pool);
 bool pool_has_room(Pool *pool);        /* whether another work would be served at once */
 void pool_add(Pool *pool, Work *work); /* when it has room */
