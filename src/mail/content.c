@@ -90,7 +90,7 @@ int content_failed(const Content *content)
     return content->failure;
 }
 
-static bool replay_chunk(const char *data, size_t len, ContentTake take, void *user)
+static bool replay_chunk(const char *data, size_t len, guint64 *at, ContentTake take, void *user)
 {
     while (len > 0) {
         const char *end = memchr(data, '\n', len);
@@ -100,23 +100,32 @@ static bool replay_chunk(const char *data, size_t len, ContentTake take, void *u
         size_t used = piece + (end != NULL);
         data += used;
         len -= used;
+        *at += used;
     }
     return true;
 }
 
-bool content_replay(Content *content, ContentTake take, void *user)
+bool content_replay_from(Content *content, guint64 *at, ContentTake take, void *user)
 {
     char chunk[CHUNK];
+    guint64 written = (guint64)content->written;
 
-    for (off_t at = 0; at < content->written;) {
-        size_t want = (size_t)MIN(content->written - at, CHUNK);
-        if (!fd_pread_all(content->fd, chunk, want, at)) {
+    while (*at < written) {
+        size_t want = (size_t)MIN(written - *at, CHUNK);
+        if (!fd_pread_all(content->fd, chunk, want, (off_t)*at)) {
             content->failure = errno ? errno : EIO;
             return false;
         }
-        if (!replay_chunk(chunk, want, take, user))
+        if (!replay_chunk(chunk, want, at, take, user))
             return false;
-        at += (off_t)want;
     }
-    return replay_chunk(content->text->str, content->text->len, take, user);
+    size_t done = (size_t)(*at - written);
+    return replay_chunk(content->text->str + done, content->text->len - done, at, take, user);
+}
+
+bool content_replay(Content *content, ContentTake take, void *user)
+{
+    guint64 at = 0;
+
+    return content_replay_from(content, &at, take, user);
 }

@@ -25,3 +25,6 @@ int content_failed(const Content *content);
  * or when the file cannot be read (content_failed() then tells). */
 typedef bool (*ContentTake)(void *user, const char *data, size_t len, bool ends_line);
 bool content_replay(Content *content, ContentTake take, void *user);
+/* The same from octet *at on, which follows what was taken: after take() refused a piece the next call begins with it.
+ */
+bool content_replay_from(Content *content, guint64 *at, ContentTake take, void *user);

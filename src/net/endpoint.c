@@ -282,35 +282,37 @@ static int connect_unix(const struct sockaddr_storage *address, gint64 deadline)
     return fd_steal(&fd);
 }
 
-static int connect_inet(const struct sockaddr_storage *address, gint64 deadline)
+static int start_inet(const struct sockaddr_storage *address)
 {
     auto_fd fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int on = 1, status = 0, ready;
-    socklen_t len = sizeof status;
+    int on = 1;
 
     if (fd < 0)
         return -1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(fd, (const struct sockaddr *)address, address_len(address)) < 0) {
-        struct pollfd wait = {.fd = fd, .events = POLLOUT};
-        if (errno != EINPROGRESS && errno != EINTR)
-            return -1;
-        do
-            ready = poll(&wait, 1, clock_poll_timeout(deadline));
-        while (ready < 0 && errno == EINTR);
-        if (ready == 0)
-            errno = ETIMEDOUT;
-        if (ready <= 0)
-            return -1;
-        if (wait.revents != POLLOUT && getsockopt(fd, SOL_SOCKET, SO_ERROR, &status, &len) < 0)
-            return -1;
-        if (status != 0 &&
-            status != ECONNRESET) { /* reset: there was a connection; who reads will see that it is gone */
-            errno = status;
-            return -1;
-        }
-    }
+    if (connect(fd, (const struct sockaddr *)address, address_len(address)) < 0 && errno != EINPROGRESS &&
+        errno != EINTR)
+        return -1;
     return fd_steal(&fd);
+}
+
+/* Is it connected? Waits until the deadline (0: looks only). 1: yes, 0: not yet, -1: no, errno tells. */
+static int connected(int fd, gint64 deadline)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLOUT};
+    int status = 0, ready;
+    socklen_t len = sizeof status;
+
+    do
+        ready = poll(&wait, 1, deadline ? clock_poll_timeout(deadline) : 0);
+    while (ready < 0 && errno == EINTR);
+    if (ready <= 0)
+        return ready;
+    if (wait.revents != POLLOUT && getsockopt(fd, SOL_SOCKET, SO_ERROR, &status, &len) < 0)
+        return -1;
+    errno = status;
+    /* reset: there was a connection; who reads will see that it is gone */
+    return status == 0 || status == ECONNRESET ? 1 : -1;
 }
 
 /* Errors that say that this machine lacks the address family, rather than what the peer is like. */
@@ -319,23 +321,59 @@ static bool is_about_us(int number)
     return number == EAFNOSUPPORT || number == EADDRNOTAVAIL || number == ENETUNREACH;
 }
 
+static void note_failure(EndpointDial *dial, int number)
+{
+    fd_clear(&dial->fd);
+    if (dial->failure == 0 || !is_about_us(number))
+        dial->failure = number;
+}
+
+/* Begins with the next address. False: there is none. */
+static bool try_next(EndpointDial *dial)
+{
+    GArray *addresses = dial->endpoint->addresses;
+
+    if (dial->next == addresses->len)
+        return false;
+    const struct sockaddr_storage *address = &g_array_index(addresses, struct sockaddr_storage, dial->next);
+    gint64 now = clock_ms();
+    dial->until = dial->deadline;
+    if (dial->deadline != CLOCK_NEVER && dial->deadline > now) /* who swallows packets leaves time for the others */
+        dial->until = now + (dial->deadline - now) / (addresses->len - dial->next);
+    dial->next++;
+    dial->fd = address->ss_family == AF_UNIX ? connect_unix(address, dial->until) : start_inet(address);
+    if (dial->fd < 0)
+        note_failure(dial, errno);
+    return true;
+}
+
+EndpointDial endpoint_dial(const Endpoint *endpoint, gint64 deadline)
+{
+    return (EndpointDial){.endpoint = endpoint, .deadline = deadline, .fd = -1};
+}
+
+DialStatus endpoint_dial_step(EndpointDial *dial, bool wait, GError **error)
+{
+    for (;;) {
+        while (dial->fd < 0) {
+            if (try_next(dial))
+                continue;
+            const char *why = dial->endpoint->addresses->len > 0 ? g_strerror(dial->failure) : "Host not found";
+            g_set_error_literal(error, FAIL_ERROR, dial->failure, why);
+            return DIAL_FAILED;
+        }
+        int state = connected(dial->fd, wait ? dial->until : 0);
+        if (state > 0)
+            return DIAL_CONNECTED;
+        if (state == 0 && !wait && clock_ms() < dial->until)
+            return DIAL_WAIT;
+        note_failure(dial, state == 0 ? ETIMEDOUT : errno);
+    }
+}
+
 int endpoint_connect(const Endpoint *endpoint, gint64 deadline, GError **error)
 {
-    guint count = endpoint->addresses->len;
-    int number = 0;
+    EndpointDial dial = endpoint_dial(endpoint, deadline);
 
-    for (guint i = 0; i < count; i++) {
-        const struct sockaddr_storage *address = &g_array_index(endpoint->addresses, struct sockaddr_storage, i);
-        gint64 now = clock_ms();
-        gint64 until = deadline;
-        if (deadline != CLOCK_NEVER && deadline > now) /* an address that swallows packets leaves time for the others */
-            until = now + (deadline - now) / (count - i);
-        int fd = address->ss_family == AF_UNIX ? connect_unix(address, until) : connect_inet(address, until);
-        if (fd >= 0)
-            return fd;
-        if (number == 0 || !is_about_us(errno))
-            number = errno;
-    }
-    g_set_error_literal(error, FAIL_ERROR, number, count > 0 ? g_strerror(number) : "Host not found");
-    return -1;
+    return endpoint_dial_step(&dial, true, error) == DIAL_CONNECTED ? dial.fd : -1;
 }

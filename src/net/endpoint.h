@@ -27,3 +27,17 @@ void endpoint_add_address(Endpoint *endpoint, const char *numeric);
  * with TCP_NODELAY, or -1: error's text is the last errno's text alone ("Connection refused"), for "connect to F: <text>", its code that errno; without
  * addresses "Host not found" and 0. */
 int endpoint_connect(const Endpoint *endpoint, gint64 deadline, GError **error);
+
+/* The same in steps, for who cannot wait: endpoint_dial_step() with wait false, and after DIAL_WAIT again when fd has become writable, or at
+ * until (clock_ms). Each step may have another fd. CONNECTED: fd is the caller's; else it is closed by whoever gives up (fd_clear()). An endpoint
+ * with a path (unix) blocks all the same while the peer's backlog is full. */
+typedef enum { DIAL_CONNECTED, DIAL_WAIT, DIAL_FAILED } DialStatus;
+typedef struct {
+    const Endpoint *endpoint;
+    gint64 deadline, until;
+    guint next; /* address to try */
+    int failure;
+    int fd; /* -1: none */
+} EndpointDial;
+EndpointDial endpoint_dial(const Endpoint *endpoint, gint64 deadline);
+DialStatus endpoint_dial_step(EndpointDial *dial, bool wait, GError **error);

@@ -75,6 +75,10 @@ TaskRef sched_add(Sched *sched, int fd, TaskRun run, TaskFree free, void *data);
 /* From the running task itself, when it exchanges its descriptor (the old one is taken out of the set first, not closed). */
 void sched_change_fd(Sched *sched, TaskRef self, int fd);
 
+/* A second descriptor of the running task, until it is closed: every change of it (readable, writable, hung up) is a WAKE_ANSWER. Told once per
+ * change, so the task reads or writes until there is nothing to do before it waits. False: the kernel has no memory for it; errno tells. */
+bool sched_watch(Sched *sched, TaskRef self, int fd);
+
 /* From any thread, also one that sched does not know. Unknown or ended tasks: nothing happens. */
 void sched_wake(Sched *sched, TaskRef task, unsigned reasons);
 void sched_wake_all(Sched *sched, unsigned reasons);

@@ -24,7 +24,8 @@
 #define SCHED_EXPIRE_MAX 256 /* tasks queued by one look at the timers: the lock is not held for longer */
 #define SCHED_EVENT_REF 0    /* epoll data of event_fd and timer_fd: no TaskRef is that small */
 #define SCHED_TIMER_REF 1
-#define SCHED_RETRY_MS 100 /* until a descriptor is tried again that the kernel had no memory to watch */
+#define SCHED_SECOND_FD (1u << 31) /* in a TaskRef's slot number: the event is that of sched_watch() */
+#define SCHED_RETRY_MS 100         /* until a descriptor is tried again that the kernel had no memory to watch */
 
 typedef enum { TASK_FREE, TASK_QUEUED, TASK_RUNNING, TASK_PARKED, TASK_AT_GATE } TaskState;
 

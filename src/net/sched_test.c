@@ -281,6 +281,41 @@ static void a_wake_from_another_thread_arrives(void **state)
     }
 }
 
+/* Parks without a word about the second descriptor: an octet there wakes it, one wake for each. */
+static Step take_second(Script *script, TaskRef self, unsigned reasons)
+{
+    int *pair = script->shared;
+    char octet;
+
+    if (script->run == 0) {
+        g_assert_true(sched_watch(script->sched, self, pair[0]));
+        g_assert_cmpint(write(pair[1], "x", 1), ==, 1);
+        return step_park(EPOLLIN, CLOCK_NEVER);
+    }
+    g_assert_cmpint(reasons, ==, WAKE_ANSWER);
+    if (recv(pair[0], &octet, 1, 0) < 0) /* writable: told when it was added */
+        return step_park(0, CLOCK_NEVER);
+    if (++script->number == 3)
+        return step_end();
+    g_assert_cmpint(write(pair[1], "x", 1), ==, 1);
+    return step_park(script->number == 2 ? EPOLLIN : 0, CLOCK_NEVER);
+}
+
+static void a_second_descriptor_wakes_its_task(void **state)
+{
+    int own[2], second[2];
+    Sched *sched = new_sched(2);
+
+    make_pair(own);
+    make_pair(second);
+    add_script(sched, own[0], 0, take_second, second);
+    sched_run(sched);
+    sched_free(sched);
+    close(own[1]);
+    close(second[0]);
+    close(second[1]);
+}
+
 static Step end_at_once(Script *script, TaskRef self, unsigned reasons)
 {
     return step_end();
@@ -875,6 +910,7 @@ int main(void)
         cmocka_unit_test(the_last_deadline_counts),
         cmocka_unit_test(a_wake_while_running_is_kept),
         cmocka_unit_test(a_wake_from_another_thread_arrives),
+        cmocka_unit_test(a_second_descriptor_wakes_its_task),
         cmocka_unit_test(a_wake_for_an_ended_task_is_dropped),
         cmocka_unit_test(ending_with_a_wake_pending_ends),
         cmocka_unit_test(all_can_be_woken),

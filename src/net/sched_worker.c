@@ -133,6 +133,14 @@ void sched_change_fd(Sched *sched, TaskRef self, int fd)
     task->fd = fd;
 }
 
+bool sched_watch(Sched *sched, TaskRef self, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                                .data.u64 = self | SCHED_SECOND_FD};
+
+    return epoll_ctl(sched->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
 static unsigned reasons_of(unsigned events)
 {
     unsigned reasons = 0;
@@ -166,9 +174,10 @@ static void take_events(Sched *sched, bool wait)
         } else if (events[i].data.u64 == SCHED_TIMER_REF) {
             timers_run(sched);
         } else {
-            Task *task = task_find(sched, events[i].data.u64);
+            bool second = events[i].data.u64 & SCHED_SECOND_FD;
+            Task *task = task_find(sched, events[i].data.u64 & ~(guint64)SCHED_SECOND_FD);
             if (task)
-                task_wake(sched, task, reasons_of(events[i].events));
+                task_wake(sched, task, second ? WAKE_ANSWER : reasons_of(events[i].events));
         }
     }
 }

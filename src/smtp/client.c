@@ -1,5 +1,5 @@
-/* client.c - the client's side of one SMTP connection. The descriptor is non-blocking; waiting is poll() with a
- * deadline. */
+/* client.c - the client's side of one SMTP connection. The descriptor is non-blocking. All is written as steps that
+ * can be tried again; the blocking functions try, and poll() with the step's deadline. */
 #include "smtp/client.h"
 #include "base/clock.h"
 #include "base/fd.h"
@@ -20,20 +20,37 @@
 #define GATHER_MAX (64 * 1024 - 1) /* octets of content; one less than a power of two, so that the GString is 64 kB */
 #define BUFFER_KEPT 4096           /* a buffer that grew past this is given back when it is empty */
 
+typedef enum { CONTENT_OPEN, REFUSED_EARLY, DOT_QUEUED } ContentEnd;
+
 struct Client {
     int fd;
+    EndpointDial dial; /* dial.fd: while connecting */
+    guint told_of;     /* dial.next when client_new_fd() gave the descriptor: each address has its own */
     char *peer;
     gint64 timeout_ms;
     gint64 deadline; /* of all that is said; CLOCK_NEVER: none */
     gint64 idle_since;
     GString *in; /* received; not consumed from in_at on */
     size_t in_at;
-    GString *out; /* queued commands, or content in wire form */
+    GString *out;  /* queued commands, or content in wire form */
+    size_t out_at; /* of out: sent */
     Encoder encoder;
     size_t out_complete; /* of out: up to the end of the last complete line of content */
     bool in_content;
     bool line_begun; /* of content: the open line has gone out in part */
     bool failed;     /* for good */
+
+    /* The step under way. */
+    gint64 limit;      /* for the present write or reply as a whole; 0: not begun */
+    gint64 wait_until; /* for the next octet; 0: not waiting */
+    short wait_events;
+    bool asked; /* client_try_command() has queued its line */
+    ContentEnd end;
+    Reply *reply; /* being read; NULL: none is */
+    GString *line;
+    bool line_is_long;
+    size_t reply_octets;
+    unsigned reply_warnings;
 };
 
 G_DEFINE_QUARK(client_error_quark, client_error)
@@ -60,22 +77,29 @@ static gint64 patience_from_now(const Client *client)
     return MIN(endless ? CLOCK_NEVER : time_from_now(PATIENCE * client->timeout_ms), client->deadline);
 }
 
-/* What poll() says of events, until the timeout of one read or write has passed, or the limit of the whole. 0: error is
- * set. */
-static short wait_for(Client *client, short events, gint64 limit, GError **error)
+static ClientStatus failed_with(Client *client, GError **error, ClientError code)
 {
-    gint64 deadline = MIN(time_from_now(client->timeout_ms), limit);
-    struct pollfd wait = {.fd = client->fd, .events = events};
+    fail_with(client, error, code);
+    return CLIENT_FAILED;
+}
 
-    for (;;) {
-        int ready = poll(&wait, 1, clock_poll_timeout(deadline));
-        if (ready > 0)
-            return wait.revents;
-        if (ready == 0 && clock_ms() >= deadline)
-            return fail_with(client, error, CLIENT_ERROR_TIMEOUT);
-        if (ready < 0 && errno != EINTR)
-            return fail_with(client, error, CLIENT_ERROR_LOST);
-    }
+/* Nothing can be done before events: until the timeout of one read or write has passed, or the limit of the whole. */
+static ClientStatus wait_for(Client *client, short events, GError **error)
+{
+    if (!client->wait_until)
+        client->wait_until = MIN(time_from_now(client->timeout_ms), client->limit);
+    if (clock_ms() >= client->wait_until)
+        return failed_with(client, error, CLIENT_ERROR_TIMEOUT);
+    client->wait_events = events;
+    return CLIENT_WAIT;
+}
+
+/* Blocks until the step can be tried again; that sees a timeout or what else is wrong. */
+static void wait_here(Client *client)
+{
+    struct pollfd wait = {.fd = client->fd, .events = client->wait_events};
+
+    poll(&wait, 1, clock_poll_timeout(client->wait_until));
 }
 
 typedef enum { READ_SOME, READ_NOTHING_NOW, READ_END } ReadResult;
@@ -120,128 +144,139 @@ static void reset_out(Client *client)
         client->out = g_string_new(NULL);
     }
     g_string_truncate(client->out, 0);
-    client->out_complete = 0;
+    client->out_complete = client->out_at = 0;
     client->line_begun = client->in_content && client->encoder.in_line;
 }
 
 /* Writes all that is queued. Replies that come meanwhile are taken in, so that a peer that answers before it reads on
  * is not blocked by us. */
+static ClientStatus try_flush(Client *client, GError **error)
+{
+    if (client->failed)
+        return failed_with(client, error, CLIENT_ERROR_LOST);
+    if (client->out->len > 0 && !client->limit)
+        client->limit = patience_from_now(client);
+    while (client->out_at < client->out->len) {
+        ssize_t sent = write_some(client, client->out->str + client->out_at, client->out->len - client->out_at);
+        if (sent < 0)
+            return failed_with(client, error, CLIENT_ERROR_LOST);
+        if (sent > 0) {
+            client->out_at += (size_t)sent;
+            client->wait_until = 0;
+            continue;
+        }
+        bool takes_input = !client->in_content && client->in->len - client->in_at < INPUT_MAX;
+        ReadResult got = takes_input ? read_some(client) : READ_NOTHING_NOW;
+        if (got == READ_END)
+            return failed_with(client, error, CLIENT_ERROR_LOST);
+        if (got == READ_NOTHING_NOW)
+            return wait_for(client, takes_input ? POLLIN | POLLOUT : POLLOUT, error);
+        client->wait_until = 0;
+    }
+    if (client->out->len > 0) {
+        reset_out(client);
+        client->limit = client->wait_until = 0;
+    }
+    return CLIENT_DONE;
+}
+
 static bool flush(Client *client, GError **error)
 {
-    gint64 limit = patience_from_now(client);
-    size_t at = 0;
+    ClientStatus status;
 
-    if (client->failed)
-        return fail_with(client, error, CLIENT_ERROR_LOST);
-    while (at < client->out->len) {
-        ssize_t sent = write_some(client, client->out->str + at, client->out->len - at);
-        if (sent < 0)
-            return fail_with(client, error, CLIENT_ERROR_LOST);
-        at += (size_t)sent;
-        if (sent > 0)
-            continue;
-        bool takes_input = !client->in_content && client->in->len - client->in_at < INPUT_MAX;
-        short events = wait_for(client, takes_input ? POLLIN | POLLOUT : POLLOUT, limit, error);
-        if (events == 0)
-            return false;
-        if (takes_input && (events & POLLIN) && read_some(client) == READ_END)
-            return fail_with(client, error, CLIENT_ERROR_LOST);
-    }
-    reset_out(client);
-    return true;
+    while ((status = try_flush(client, error)) == CLIENT_WAIT)
+        wait_here(client);
+    return status == CLIENT_DONE;
 }
 
-/* How much of one reply has been read, and logged about. */
-typedef struct {
-    gint64 limit;
-    size_t octets;
-    unsigned warnings;
-} ReplyBudget;
-
-static bool may_warn(ReplyBudget *budget)
+static bool may_warn(Client *client)
 {
-    return budget->warnings++ < REPLY_WARNINGS_MAX;
+    return client->reply_warnings++ < REPLY_WARNINGS_MAX;
 }
 
-/* One more octet of a reply. -1: error is set. */
-static int next_octet(Client *client, ReplyBudget *budget, GError **error)
+/* DONE: there is an octet of the reply. */
+static ClientStatus try_input(Client *client, GError **error)
 {
     while (client->in_at == client->in->len) {
-        if (wait_for(client, POLLIN, budget->limit, error) ==
-            0) /* first: the answer to what was just sent is not there yet */
-            return -1;
-        if (read_some(client) == READ_END) {
-            fail_with(client, error, CLIENT_ERROR_LOST);
-            return -1;
-        }
-        if (clock_ms() >= budget->limit) {
-            fail_with(client, error, CLIENT_ERROR_TIMEOUT);
-            return -1;
-        }
+        ReadResult got = read_some(client);
+        if (got == READ_END)
+            return failed_with(client, error, CLIENT_ERROR_LOST);
+        if (got == READ_NOTHING_NOW)
+            return wait_for(client, POLLIN, error);
+        client->wait_until = 0;
+        if (clock_ms() >= client->limit)
+            return failed_with(client, error, CLIENT_ERROR_TIMEOUT);
     }
-    if (++budget->octets > REPLY_WIRE_MAX) {
-        fail_with(client, error, CLIENT_ERROR_LOST);
-        return -1;
-    }
-    return (unsigned char)client->in->str[client->in_at++];
+    if (++client->reply_octets > REPLY_WIRE_MAX)
+        return failed_with(client, error, CLIENT_ERROR_LOST);
+    return CLIENT_DONE;
 }
 
 /* One line, without its end; what is past REPLY_LINE_MAX is skipped. */
-static bool read_line(Client *client, ReplyBudget *budget, GString *line, GError **error)
+static ClientStatus try_line(Client *client, GError **error)
 {
-    bool is_long = false;
-    int octet;
+    GString *line = client->line;
+    ClientStatus status;
+    char octet;
 
-    g_string_truncate(line, 0);
-    while ((octet = next_octet(client, budget, error)) != '\n') {
-        if (octet < 0)
-            return false;
+    while ((status = try_input(client, error)) == CLIENT_DONE && (octet = client->in->str[client->in_at++]) != '\n') {
         if (line->len < REPLY_LINE_MAX)
-            g_string_append_c(line, (char)octet);
+            g_string_append_c(line, octet);
         else
-            is_long = true; /* if only by its CR: as Postfix counts */
+            client->line_is_long = true; /* if only by its CR: as Postfix counts */
     }
+    if (status != CLIENT_DONE)
+        return status;
     while (line->len > 0 && line->str[line->len - 1] == '\r')
         g_string_truncate(line, line->len - 1);
-    if (is_long && may_warn(budget)) {
+    if (client->line_is_long && may_warn(client)) {
         g_autofree char *shown = log_quote(line->str, MIN(line->len, 30));
         const char *word = strrchr(client->peer, ' ');
         log_warning("%s: response longer than %d: %s...", word ? word + 1 : client->peer, REPLY_LINE_MAX, shown);
     }
-    return true;
+    client->line_is_long = false;
+    return CLIENT_DONE;
 }
 
-static Reply *read_reply(Client *client, GError **error)
+static ClientStatus try_read_reply(Client *client, Reply **ret_reply, GError **error)
 {
-    ReplyBudget budget = {.limit = patience_from_now(client)};
-    g_autoptr(Reply) reply = reply_new_empty();
-    g_autoptr(GString) line = g_string_new(NULL);
     bool is_last, is_garbage;
 
+    if (!client->reply) {
+        client->reply = reply_new_empty();
+        client->reply_octets = client->reply_warnings = 0;
+        client->limit = patience_from_now(client);
+    }
     do {
-        if (!read_line(client, &budget, line, error))
-            return NULL;
-        reply_add_line(reply, line->str, line->len, &is_last, &is_garbage);
-        if (is_garbage && may_warn(&budget)) {
-            g_autofree char *shown = log_quote(line->str, MIN(line->len, 100));
+        ClientStatus status = try_line(client, error);
+        if (status != CLIENT_DONE)
+            return status;
+        reply_add_line(client->reply, client->line->str, client->line->len, &is_last, &is_garbage);
+        if (is_garbage && may_warn(client)) {
+            g_autofree char *shown = log_quote(client->line->str, MIN(client->line->len, 100));
             log_warning("received garbage from %s: %s", client->peer, shown);
         }
+        g_string_truncate(client->line, 0);
     } while (!is_last);
-    return g_steal_pointer(&reply);
+    client->limit = client->wait_until = 0;
+    *ret_reply = g_steal_pointer(&client->reply);
+    return CLIENT_DONE;
 }
 
-/* fd: non-blocking. */
+/* fd: non-blocking, or -1: client_try_connect() makes it. */
 static Client *take_connection(int fd, const char *peer, gint64 timeout_ms)
 {
     Client *client = g_new0(Client, 1);
 
     client->fd = fd;
+    client->dial.fd = -1;
     client->peer = g_strdup(peer);
     client->timeout_ms = timeout_ms;
     client->deadline = CLOCK_NEVER;
     client->idle_since = clock_ms();
     client->in = g_string_new(NULL);
     client->out = g_string_new(NULL);
+    client->line = g_string_new(NULL);
     return client;
 }
 
@@ -251,16 +286,48 @@ Client *client_new(int fd, const char *peer, gint64 timeout_ms)
     return take_connection(fd, peer, timeout_ms);
 }
 
-Client *client_connect(const Endpoint *endpoint, const char *peer, gint64 timeout_ms, GError **error)
+Client *client_begin(const Endpoint *endpoint, const char *peer, gint64 timeout_ms)
+{
+    Client *client = take_connection(-1, peer, timeout_ms);
+
+    client->dial = endpoint_dial(endpoint, time_from_now(timeout_ms));
+    return client;
+}
+
+static ClientStatus step_connect(Client *client, bool wait, GError **error)
 {
     g_autoptr(GError) why = NULL;
-    int fd = endpoint_connect(endpoint, time_from_now(timeout_ms), &why);
 
-    if (fd < 0) {
-        g_set_error_literal(error, CLIENT_ERROR, CLIENT_ERROR_CONNECT, why->message);
-        return NULL;
+    if (client->fd >= 0)
+        return CLIENT_DONE;
+    DialStatus status = endpoint_dial_step(&client->dial, wait, &why);
+    switch (status) {
+    case DIAL_CONNECTED:
+        client->fd = client->dial.fd;
+        client->dial.fd = -1;
+        client->wait_until = 0;
+        return CLIENT_DONE;
+    case DIAL_WAIT:
+        client->wait_until = client->dial.until;
+        return CLIENT_WAIT;
+    case DIAL_FAILED:
+        break;
     }
-    return take_connection(fd, peer, timeout_ms);
+    client->failed = true;
+    g_set_error_literal(error, CLIENT_ERROR, CLIENT_ERROR_CONNECT, why->message);
+    return CLIENT_FAILED;
+}
+
+ClientStatus client_try_connect(Client *client, GError **error)
+{
+    return step_connect(client, false, error);
+}
+
+Client *client_connect(const Endpoint *endpoint, const char *peer, gint64 timeout_ms, GError **error)
+{
+    g_autoptr(Client) client = client_begin(endpoint, peer, timeout_ms);
+
+    return step_connect(client, true, error) == CLIENT_DONE ? g_steal_pointer(&client) : NULL;
 }
 
 void client_free(Client *client)
@@ -268,8 +335,11 @@ void client_free(Client *client)
     if (!client)
         return;
     fd_clear(&client->fd);
+    fd_clear(&client->dial.fd);
+    reply_free(client->reply);
     g_string_free(client->in, TRUE);
     g_string_free(client->out, TRUE);
+    g_string_free(client->line, TRUE);
     g_free(client->peer);
     g_free(client);
 }
@@ -289,12 +359,39 @@ gint64 client_idle_since(const Client *client)
     return client->idle_since;
 }
 
+int client_new_fd(Client *client)
+{
+    if (client->told_of == client->dial.next)
+        return -1;
+    client->told_of = client->dial.next;
+    return client->fd >= 0 ? client->fd : client->dial.fd;
+}
+
+gint64 client_wait_until(const Client *client)
+{
+    return client->wait_until;
+}
+
+ClientStatus client_try_command(Client *client, const char *line, Reply **ret_reply, GError **error)
+{
+    if (line && !client->asked)
+        client_queue_line(client, line);
+    client->asked = true;
+    g_clear_pointer(ret_reply, reply_free);
+    ClientStatus status = try_flush(client, error);
+    if (status == CLIENT_DONE)
+        status = try_read_reply(client, ret_reply, error);
+    client->asked = status == CLIENT_WAIT;
+    return status;
+}
+
 bool client_read_reply(Client *client, Reply **ret_reply, GError **error)
 {
-    g_clear_pointer(ret_reply, reply_free);
-    if (flush(client, error))
-        *ret_reply = read_reply(client, error);
-    return *ret_reply != NULL;
+    ClientStatus status;
+
+    while ((status = client_try_command(client, NULL, ret_reply, error)) == CLIENT_WAIT)
+        wait_here(client);
+    return status == CLIENT_DONE;
 }
 
 void client_queue_line(Client *client, const char *line)
@@ -310,7 +407,7 @@ void client_queue_line(Client *client, const char *line)
 
 bool client_heard_too_much(const Client *client)
 {
-    return client->in->len > client->in_at;
+    return !client->asked && client->in->len > client->in_at;
 }
 
 bool client_command_line(Client *client, Reply **ret_reply, GError **error, const char *line)
@@ -343,6 +440,25 @@ bool client_content_would_write(const Client *client, size_t len)
     return !client->failed && client->out->len + len + 3 > GATHER_MAX;
 }
 
+ClientStatus client_try_room(Client *client, size_t len, GError **error)
+{
+    bool full = client->out->len > 0 && client_content_would_write(client, len);
+
+    return full ? try_flush(client, error) : CLIENT_DONE;
+}
+
+void client_add_content(Client *client, const char *data, size_t len, bool ends_line)
+{
+    client_begin_content(client);
+    if (client->failed)
+        return;
+    encoder_add(&client->encoder, client->out, data, len, ends_line);
+    if (ends_line) {
+        client->out_complete = client->out->len;
+        client->line_begun = false;
+    }
+}
+
 bool client_content(Client *client, const char *data, size_t len, bool ends_line, GError **error)
 {
     client_begin_content(client);
@@ -350,11 +466,7 @@ bool client_content(Client *client, const char *data, size_t len, bool ends_line
         return true;
     if (client->out->len > 0 && client_content_would_write(client, len) && !flush(client, error))
         return false;
-    encoder_add(&client->encoder, client->out, data, len, ends_line);
-    if (ends_line) {
-        client->out_complete = client->out->len;
-        client->line_begun = false;
-    }
+    client_add_content(client, data, len, ends_line);
     return client->out->len < GATHER_MAX || flush(client, error);
 }
 
@@ -371,29 +483,61 @@ static bool has_early_input(Client *client)
     return client->in_at < client->in->len;
 }
 
-bool client_end_content(Client *client, Reply **ret_reply, GError **error)
+/* Sends the dot, unless the peer has spoken before it. */
+static void end_content(Client *client)
 {
-    g_clear_pointer(ret_reply, reply_free);
-    client_begin_content(client);
-    if (client->failed)
-        return fail_with(client, error, CLIENT_ERROR_LOST);
-    if (has_early_input(client)) {
+    client->end = has_early_input(client) ? REFUSED_EARLY : DOT_QUEUED;
+    if (client->end == REFUSED_EARLY) {
         client->timeout_ms = MIN(client->timeout_ms, EARLY_REPLY_MS);
-        g_autoptr(Reply) early = read_reply(client, error);
-        if (!early)
-            return false;
-        if (!reply_is(early, 4) && !reply_is(early, 5))
-            return fail_with(client, error, CLIENT_ERROR_LOST);
-        client->failed = true; /* inside its content: of no more use */
-        *ret_reply = g_steal_pointer(&early);
-        return true;
+        return;
     }
     encoder_finish(&client->encoder, client->out);
     client->in_content = false;
-    if (!flush(client, error))
-        return false;
+}
+
+static ClientStatus try_verdict(Client *client, Reply **ret_reply, GError **error)
+{
+    ClientStatus status = try_flush(client, error);
+
+    if (status != CLIENT_DONE)
+        return status;
     client->deadline = CLOCK_NEVER; /* nobody may guess now */
-    return client_read_reply(client, ret_reply, error);
+    return try_read_reply(client, ret_reply, error);
+}
+
+ClientStatus client_try_end_content(Client *client, Reply **ret_reply, GError **error)
+{
+    ClientStatus status;
+
+    g_clear_pointer(ret_reply, reply_free);
+    if (client->end == CONTENT_OPEN)
+        client_begin_content(client);
+    if (client->failed)
+        return failed_with(client, error, CLIENT_ERROR_LOST);
+    if (client->end == CONTENT_OPEN)
+        end_content(client);
+    if (client->end == DOT_QUEUED) {
+        status = try_verdict(client, ret_reply, error);
+    } else {
+        status = try_read_reply(client, ret_reply, error);
+        if (status == CLIENT_DONE && !reply_is(*ret_reply, 4) && !reply_is(*ret_reply, 5)) {
+            g_clear_pointer(ret_reply, reply_free);
+            status = failed_with(client, error, CLIENT_ERROR_LOST);
+        }
+        client->failed |= status != CLIENT_WAIT; /* inside its content: of no more use */
+    }
+    if (status != CLIENT_WAIT)
+        client->end = CONTENT_OPEN;
+    return status;
+}
+
+bool client_end_content(Client *client, Reply **ret_reply, GError **error)
+{
+    ClientStatus status;
+
+    while ((status = client_try_end_content(client, ret_reply, error)) == CLIENT_WAIT)
+        wait_here(client);
+    return status == CLIENT_DONE;
 }
 
 /* Unread input would turn close() into a reset, which may overtake what was just written. */
@@ -410,15 +554,16 @@ void client_quit(Client *client)
 {
     if (!client)
         return;
-    if (!client->failed) {
+    bool dot_unsent = client->end == DOT_QUEUED && client->out_at < client->out->len; /* must not go out any more */
+    if (client->fd >= 0 && !client->failed && !dot_unsent) {
         if (client->in_content && client->encoder.in_line) {
-            if (client->line_begun)
+            if (client->line_begun || client->out_complete < client->out_at)
                 g_string_append(client->out, "\r\n");
             else
                 g_string_truncate(client->out, client->out_complete);
         }
         g_string_append(client->out, "QUIT\r\n");
-        write_some(client, client->out->str, client->out->len);
+        write_some(client, client->out->str + client->out_at, client->out->len - client->out_at);
         drain_input(client);
     }
     client_free(client);

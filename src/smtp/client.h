@@ -1,5 +1,5 @@
-/* client.h - the client's side of one SMTP connection, blocking with a time limit per read and write: for use behind a gate or in a delivery
- * thread. Knows no policy: what a reply means is the caller's. Logs only what is odd about the form of a reply; failures are told, not logged.
+/* client.h - the client's side of one SMTP connection, blocking with a time limit per read and write, for use behind a gate or in a delivery
+ * thread, or in steps. Knows no policy: what a reply means is the caller's. Logs only what is odd about the form of a reply; failures are told, not logged.
  *
  * Bounds: a reply is REPLY_LINE_MAX octets a line, 256 kB in all, and must be complete within ten times the timeout, however steadily its lines
  * come; so must each write. Past them it is a TIMEOUT (time) or LOST (octets). */
@@ -38,6 +38,22 @@ bool client_command(Client *client, Reply **ret_reply, GError **error, const cha
 bool client_command_line(Client *client, Reply **ret_reply, GError **error, const char *line);
 /* Octets have come that no command asked for: what is read next would be no answer to the next command. Only without pipelining. */
 bool client_heard_too_much(const Client *client);
+
+/* The same in steps, for who cannot wait (a session on the scheduler): after CLIENT_WAIT the same call is made again when something has happened
+ * to the descriptor, or at client_wait_until() (clock_ms) at the latest. endpoint: has addresses, and outlives connecting. client_new_fd(): a
+ * descriptor to watch that was not told before, or -1; asked after each step that connects. */
+typedef enum { CLIENT_DONE, CLIENT_WAIT, CLIENT_FAILED } ClientStatus;
+Client *client_begin(const Endpoint *endpoint, const char *peer, gint64 timeout_ms);
+ClientStatus client_try_connect(Client *client, GError **error);
+int client_new_fd(Client *client);
+gint64 client_wait_until(const Client *client);
+/* line NULL: only reads a reply (the greeting). */
+ClientStatus client_try_command(Client *client, const char *line, Reply **ret_reply, GError **error);
+/* Room for the next piece of len octets, which client_add_content() then takes without writing. */
+ClientStatus client_try_room(Client *client, size_t len, GError **error);
+void client_add_content(Client *client, const char *data, size_t len, bool ends_line);
+ClientStatus client_try_end_content(Client *client, Reply **ret_reply, GError **error);
+
 /* Pipelining: queue lines, then read replies one by one; the first read flushes. */
 void client_queue_line(Client *client, const char *line);
 

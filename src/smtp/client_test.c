@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "smtp/client.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -440,6 +441,100 @@ static void a_connect_error_is_the_bare_reason(void **state)
     assert_string_equal(error->message, "No such file or directory");
 }
 
+static void put(int peer, const char *text)
+{
+    assert_true(fd_write_all(peer, text, strlen(text)));
+}
+
+static void a_step_goes_on_where_it_waited(void **state)
+{
+    auto_fd peer = -1;
+    g_autoptr(Client) client = client_with_peer("", 5000, &peer);
+    g_autoptr(Reply) reply = NULL;
+
+    assert_int_equal(client_try_command(client, "EHLO x", &reply, NULL), CLIENT_WAIT);
+    assert_in_range(client_wait_until(client), clock_ms(), clock_ms() + 5000);
+    put(peer, "250-o");
+    assert_int_equal(client_try_command(client, "EHLO x", &reply, NULL), CLIENT_WAIT);
+    assert_false(client_heard_too_much(client));
+    put(peer, "ne\r\n250 two\r\n");
+    assert_int_equal(client_try_command(client, "EHLO x", &reply, NULL), CLIENT_DONE);
+    assert_string_equal(reply_text(reply), "250-one\n250 two");
+
+    client_begin_content(client);
+    client_add_content(client, ".", 1, true);
+    assert_int_equal(client_try_end_content(client, &reply, NULL), CLIENT_WAIT);
+    assert_null(reply);
+    put(peer, "250 taken\r\n");
+    assert_int_equal(client_try_end_content(client, &reply, NULL), CLIENT_DONE);
+    assert_string_equal(reply_text(reply), "250 taken");
+    g_autofree char *sent = sent_to(peer, false);
+    assert_string_equal(sent, "EHLO x\r\n..\r\n.\r\n"); /* each once */
+}
+
+static void a_step_does_not_wait_for_ever(void **state)
+{
+    auto_fd peer = -1;
+    g_autoptr(Client) client = client_with_peer("", 20, &peer);
+    g_autoptr(Reply) reply = NULL;
+    g_autoptr(GError) error = NULL;
+    gint64 start = clock_ms();
+    ClientStatus status;
+
+    while ((status = client_try_command(client, "NOOP", &reply, &error)) == CLIENT_WAIT)
+        assert_true(clock_ms() < start + 10000);
+    assert_int_equal(status, CLIENT_FAILED);
+    assert_int_equal(error->code, CLIENT_ERROR_TIMEOUT);
+}
+
+/* A dot that only waits to be sent would turn what was given up into a message. */
+static void quit_does_not_send_a_dot_that_waits(void **state)
+{
+    auto_fd peer = -1;
+    g_autoptr(Client) client = client_with_peer("", 5000, &peer);
+    g_autoptr(Reply) reply = NULL;
+    g_autofree char *line = g_strnfill(1000, 'x');
+    ClientStatus status;
+
+    client_begin_content(client);
+    while ((status = client_try_room(client, 1000, NULL)) == CLIENT_DONE)
+        client_add_content(client, line, 1000, true);
+    assert_int_equal(status, CLIENT_WAIT); /* the peer does not read */
+    assert_int_equal(client_try_end_content(client, &reply, NULL), CLIENT_WAIT);
+    client_quit(g_steal_pointer(&client));
+    g_autofree char *sent = sent_to(peer, true);
+    assert_null(strstr(sent, "\r\n.\r\n"));
+}
+
+static void connecting_goes_in_steps(void **state)
+{
+    auto_fd listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof addr;
+    g_autoptr(GError) error = NULL;
+
+    assert_int_equal(bind(listener, (struct sockaddr *)&addr, len), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&addr, &len), 0);
+    g_autofree char *name = g_strdup_printf("127.0.0.1:%u", ntohs(addr.sin_port));
+    g_autoptr(Endpoint) endpoint = endpoint_parse(name, NULL, 0, NULL);
+    for (int listens = 0; listens <= 1; listens++) {
+        g_autoptr(Client) client = client_begin(endpoint, "proxy x", 5000);
+        ClientStatus status;
+        if (listens)
+            assert_int_equal(listen(listener, 5), 0);
+        while ((status = client_try_connect(client, &error)) == CLIENT_WAIT)
+            assert_true(clock_ms() < client_wait_until(client));
+        if (listens) {
+            assert_int_equal(status, CLIENT_DONE);
+            assert_true(client_new_fd(client) >= 0);
+            assert_int_equal(client_new_fd(client), -1);
+        } else {
+            assert_int_equal(status, CLIENT_FAILED);
+            assert_string_equal(error->message, "Connection refused");
+        }
+    }
+}
+
 static int start_log(void **state)
 {
     if (pipe(log_pipe) != 0)
@@ -468,6 +563,10 @@ int main(void)
         cmocka_unit_test(quit_without_content_is_a_command),
         cmocka_unit_test(a_reply_before_the_dot_never_accepts),
         cmocka_unit_test(a_connect_error_is_the_bare_reason),
+        cmocka_unit_test(a_step_goes_on_where_it_waited),
+        cmocka_unit_test(a_step_does_not_wait_for_ever),
+        cmocka_unit_test(quit_does_not_send_a_dot_that_waits),
+        cmocka_unit_test(connecting_goes_in_steps),
     };
     return cmocka_run_group_tests(tests, start_log, NULL);
 }

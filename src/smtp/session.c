@@ -152,7 +152,8 @@ bool session_read_more(Session *session, size_t limit, Step *step)
     gint64 now = clock_ms();
     if (!session->deadline)
         session->deadline = now + session->limits->timeout_ms;
-    switch (stream_fill(&session->stream, limit)) {
+    bool try = !session->stream.drained || now >= session->deadline;
+    switch (try ? stream_fill(&session->stream, limit) : STREAM_WAIT) {
     case STREAM_OK:
         if (!session->limits->request_deadline)
             session->deadline = 0;
@@ -401,6 +402,7 @@ static Step session_run(void *data, TaskRef self, unsigned reasons)
     session->self = self;
     session->reasons = reasons;
     session->gate = reasons & WAKE_GATE ? session->gate_wanted : NULL;
+    session->stream.drained &= reasons == WAKE_GATE;
     if (session->waiting && session->waiting_for_client_too && (reasons & WAKE_HANGUP)) {
         session->hangup_seen = true;
         if (client_is_gone(session)) { /* or it only said that it is done, and reads on: it is told to come again */

@@ -49,6 +49,7 @@ StreamStatus stream_fill(Stream *stream, size_t limit)
     make_room(stream, want);
     for (;;) {
         ssize_t count = recv(stream->fd, stream->in + stream->in_len, want, 0);
+        stream->drained = count < (ssize_t)want;
         if (count > 0) {
             stream->in_len += (size_t)count;
             return STREAM_OK;
@@ -79,11 +80,15 @@ void stream_consume(Stream *stream, size_t len)
         drop_input(stream);
 }
 
-bool stream_has_more(const Stream *stream)
+bool stream_has_more(Stream *stream)
 {
     char octet;
 
-    return stream->in_len > 0 || recv(stream->fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    if (stream->in_len > 0 || stream->drained)
+        return stream->in_len > 0;
+    bool has_more = recv(stream->fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    stream->drained = !has_more;
+    return has_more;
 }
 
 void stream_put(Stream *stream, const char *data, size_t len)

@@ -22,6 +22,7 @@ typedef struct {
     size_t in_at, in_len, in_size;
     GString *out; /* likewise */
     size_t out_at;
+    bool drained; /* the last look took, or found, all that had come: the next octet is worth waiting for, not trying */
 } Stream;
 
 void stream_init(Stream *stream, int fd, Account *account);
@@ -33,7 +34,7 @@ StreamStatus stream_fill(Stream *stream, size_t limit);
 const char *stream_peek(const Stream *stream, size_t *ret_len); /* valid until the next fill or consume */
 void stream_consume(Stream *stream, size_t len);
 /* Octets that the peer has sent, in our buffer or in the kernel's: what a client sent before it was its turn. */
-bool stream_has_more(const Stream *stream);
+bool stream_has_more(Stream *stream);
 
 void stream_put(Stream *stream, const char *data, size_t len);
 size_t stream_unsent(const Stream *stream);

@@ -1,17 +1,20 @@
 /* proxy.c - the dialogue with a before-queue filter. */
 #include "smtpd/proxy.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "mail/address.h"
 #include "smtp/dial.h"
 
 #include <string.h>
 
+#define UNWATCHED_POLL_MS 100 /* between two looks at a connection that the scheduler cannot watch */
+
 static const char *filter_name(const Smtpd *smtpd)
 {
     return smtpd->settings->proxy->name;
 }
 
-void proxy_log_failure(Smtpd *smtpd, const GError *error)
+static void log_failure(Smtpd *smtpd, const GError *error)
 {
     if (g_error_matches(error, CLIENT_ERROR, CLIENT_ERROR_CONNECT))
         log_warning("connect to proxy filter %s: %s", filter_name(smtpd), error->message);
@@ -34,39 +37,67 @@ static Reply *refusal_for(const Reply *reply)
     return reply_is(reply, 2) || reply_is(reply, 3) ? reply_new(QUEUE_FILE_ERROR) : reply_copy(reply);
 }
 
-bool proxy_command(Smtpd *smtpd, Client *filter, const char *line, int want, Reply **ret_reply, bool *ret_lost)
+static void refuse(Smtpd *smtpd, Reply *reply)
 {
-    g_autoptr(Reply) reply = NULL;
-    g_autoptr(GError) error = NULL;
+    smtpd->refusal = reply ? reply : reply_new(QUEUE_FILE_ERROR);
+}
 
-    *ret_lost = client_heard_too_much(filter) || !client_command_line(filter, &reply, &error, line);
-    if (*ret_lost) {
-        proxy_log_failure(smtpd, error);
-        *ret_reply = reply_new(QUEUE_FILE_ERROR);
-        return false;
+/* Until the filter does something. */
+static Outcome wait_for_filter(Smtpd *smtpd, Proxy *proxy)
+{
+    int fd = client_new_fd(proxy->filter);
+    gint64 until = client_wait_until(proxy->filter);
+
+    if (fd >= 0)
+        proxy->unwatched = !sched_watch(smtpd->service->sched, smtpd->session->self, fd);
+    if (proxy->unwatched)
+        until = MIN(until, clock_ms() + UNWATCHED_POLL_MS);
+    return outcome_wait(until, false);
+}
+
+/* One line, or only its reply. DONE: *ret_reply, or NULL when the connection is lost, which is logged. */
+static Outcome exchange(Smtpd *smtpd, Proxy *proxy, const char *line, Reply **ret_reply)
+{
+    g_autoptr(GError) error = NULL;
+    ClientStatus status = CLIENT_FAILED;
+
+    if (!client_heard_too_much(proxy->filter))
+        status = client_try_command(proxy->filter, line, ret_reply, &error);
+    if (status == CLIENT_WAIT)
+        return wait_for_filter(smtpd, proxy);
+    if (status == CLIENT_FAILED)
+        log_failure(smtpd, error);
+    return outcome_done();
+}
+
+Outcome proxy_command(Smtpd *smtpd, Proxy *proxy, const char *line, int want, Reply **ret_reply)
+{
+    Outcome outcome = exchange(smtpd, proxy, line, ret_reply);
+
+    if (outcome.kind != OUTCOME_DONE)
+        return outcome;
+    if (!*ret_reply) {
+        refuse(smtpd, NULL);
+        proxy->lost = true;
+        proxy_leave(smtpd, proxy);
+    } else if (!reply_is(*ret_reply, want)) {
+        log_unexpected(smtpd, line, *ret_reply);
+        refuse(smtpd, refusal_for(*ret_reply));
     }
-    bool expected = reply_is(reply, want);
-    if (!expected)
-        log_unexpected(smtpd, line, reply);
-    *ret_reply = expected ? g_steal_pointer(&reply) : refusal_for(reply);
-    return expected;
+    return outcome;
 }
 
 /* For what the client did not say itself: whatever the filter answers, strangers learn nothing of it. */
-static bool own_command(Smtpd *smtpd, Client *filter, const char *line, Reply **ret_reply)
+static Outcome own_command(Smtpd *smtpd, Proxy *proxy, const char *line, Reply **ret_reply)
 {
-    g_autoptr(GError) error = NULL;
-    bool done = !client_heard_too_much(filter) && (line ? client_command_line(filter, ret_reply, &error, line)
-                                                        : client_read_reply(filter, ret_reply, &error));
+    Outcome outcome = exchange(smtpd, proxy, line, ret_reply);
 
-    if (!done) {
-        proxy_log_failure(smtpd, error);
-        return false;
-    }
-    if (reply_is(*ret_reply, 2))
-        return true;
-    log_unexpected(smtpd, line ? line : "connection request", *ret_reply);
-    return false;
+    if (outcome.kind != OUTCOME_DONE || (*ret_reply && reply_is(*ret_reply, 2)))
+        return outcome;
+    if (*ret_reply)
+        log_unexpected(smtpd, line ? line : "connection request", *ret_reply);
+    refuse(smtpd, NULL);
+    return outcome;
 }
 
 static char *known(const char *value)
@@ -89,22 +120,16 @@ static void describe_client(const Smtpd *smtpd, XfAttrs *attrs)
     attrs->value[XF_SOURCE] = g_strdup(origin->is_local ? "LOCAL" : "REMOTE");
 }
 
-static bool forward_identity(Smtpd *smtpd, Client *filter, const Reply *ehlo)
+static void prepare_identity(Smtpd *smtpd, Proxy *proxy, const Reply *ehlo)
 {
     XfAttrs attrs = {0};
     g_autofree char *warning = NULL;
-    bool done = true;
 
     describe_client(smtpd, &attrs);
-    g_autoptr(GPtrArray) commands = xforward_commands(&attrs, xforward_offer_in(reply_text(ehlo)), &warning);
+    proxy->identity = xforward_commands(&attrs, xforward_offer_in(reply_text(ehlo)), &warning);
     xf_attrs_clear(&attrs);
     if (warning)
         log_warning("%s", warning);
-    for (guint i = 0; done && i < commands->len; i++) {
-        g_autoptr(Reply) reply = NULL;
-        done = own_command(smtpd, filter, g_ptr_array_index(commands, i), &reply);
-    }
-    return done;
 }
 
 void proxy_log_busy(const Smtpd *smtpd)
@@ -120,64 +145,146 @@ void proxy_log_busy(const Smtpd *smtpd)
         settings->speed_adjust ? "" : "; with smtpd_proxy_options = speed_adjust slow clients hold none");
 }
 
-Outcome proxy_enter(Smtpd *smtpd, SlotPlace *place)
+static Outcome take_slot(Smtpd *smtpd, Proxy *proxy)
 {
-    const SmtpdService *service = smtpd->service;
     gint64 deadline;
 
-    switch (slots_take(service->slots, place, smtpd->session->self, &deadline)) {
+    switch (slots_take(smtpd->service->slots, &proxy->slot, smtpd->session->self, &deadline)) {
     case SLOT_WAIT:
         return outcome_wait(deadline, true);
     case SLOT_BUSY:
         proxy_log_busy(smtpd);
         smtpd->refusal = reply_new("451 4.3.2 Error: try again later");
-        return outcome_done();
+        break;
     case SLOT_TAKEN:
         break;
     }
-    return session_at_gate(smtpd->session, service->filter_gate) ? outcome_done() : outcome_gate(service->filter_gate);
+    return outcome_done();
 }
 
-Client *proxy_open(Smtpd *smtpd, Reply **ret_refusal)
+static Outcome connect_filter(Smtpd *smtpd, Proxy *proxy)
 {
     const Settings *settings = smtpd->settings;
+    const Endpoint *endpoint = settings->proxy;
+    Gate *gate = smtpd->service->dial_gate;
+    bool blocks = endpoint->path || endpoint->addresses->len == 0; /* a full backlog; a name to look up */
     g_autofree char *peer = g_strdup_printf("proxy %s", filter_name(smtpd));
-    g_autofree char *ehlo = g_strdup_printf("EHLO %s", settings->proxy_ehlo);
     g_autoptr(GError) error = NULL;
-    g_autoptr(Reply) reply = NULL;
-    bool lost;
+    ClientStatus status = CLIENT_DONE;
 
-    Client *filter = dial(smtpd->service->resolver, settings->proxy, settings->inet_protocols, peer,
-                          settings->proxy_timeout_ms, &error);
-    if (!filter) {
-        proxy_log_failure(smtpd, error);
-        *ret_refusal = reply_new(QUEUE_FILE_ERROR);
-        return NULL;
+    if (blocks && !session_at_gate(smtpd->session, gate))
+        return outcome_gate(gate);
+    if (blocks)
+        proxy->filter = dial(smtpd->service->resolver, endpoint, settings->inet_protocols, peer,
+                             settings->proxy_timeout_ms, &error);
+    else if (!proxy->filter)
+        proxy->filter = client_begin(endpoint, peer, settings->proxy_timeout_ms);
+    if (!blocks)
+        status = client_try_connect(proxy->filter, &error);
+    if (status == CLIENT_WAIT)
+        return wait_for_filter(smtpd, proxy);
+    if (error) {
+        log_failure(smtpd, error);
+        refuse(smtpd, NULL);
     }
-    if (!own_command(smtpd, filter, NULL, &reply) || !own_command(smtpd, filter, ehlo, &reply) ||
-        !forward_identity(smtpd, filter, reply)) {
-        *ret_refusal = reply_new(QUEUE_FILE_ERROR);
-        client_quit(filter);
-        return NULL;
-    }
-    g_autoptr(Reply) answer = NULL;
-    if (!proxy_command(smtpd, filter, smtpd->transaction->mail_line, 2, &answer, &lost)) {
-        *ret_refusal = g_steal_pointer(&answer);
-        client_quit(filter);
-        return NULL;
-    }
-    return filter;
+    return outcome_done();
 }
 
-Reply *proxy_finish(Smtpd *smtpd, Client *filter)
+/* What is to be said before the client's own commands. DONE without a refusal: on to the next stage. */
+static Outcome enter_stage(Smtpd *smtpd, Proxy *proxy)
+{
+    g_autofree char *ehlo = NULL;
+    g_autoptr(Reply) reply = NULL;
+    Outcome outcome = outcome_done();
+
+    switch (proxy->stage) {
+    case PROXY_CONNECT:
+        return connect_filter(smtpd, proxy);
+    case PROXY_GREETING:
+        return own_command(smtpd, proxy, NULL, &reply);
+    case PROXY_EHLO:
+        ehlo = g_strdup_printf("EHLO %s", smtpd->settings->proxy_ehlo);
+        outcome = own_command(smtpd, proxy, ehlo, &reply);
+        if (outcome.kind == OUTCOME_DONE && !smtpd->refusal)
+            prepare_identity(smtpd, proxy, reply);
+        return outcome;
+    case PROXY_XFORWARD:
+        while (outcome.kind == OUTCOME_DONE && !smtpd->refusal && proxy->identity_sent < proxy->identity->len) {
+            outcome = own_command(smtpd, proxy, g_ptr_array_index(proxy->identity, proxy->identity_sent), &reply);
+            proxy->identity_sent += outcome.kind == OUTCOME_DONE;
+        }
+        return outcome;
+    case PROXY_MAIL:
+        outcome = proxy_command(smtpd, proxy, smtpd->transaction->mail_line, 2, &reply);
+        proxy->lost = false; /* the next recipient may find a filter */
+        return outcome;
+    case PROXY_OPEN:
+        break;
+    }
+    return outcome;
+}
+
+Outcome proxy_enter(Smtpd *smtpd, Proxy *proxy)
+{
+    Outcome outcome = take_slot(smtpd, proxy);
+
+    while (outcome.kind == OUTCOME_DONE && !smtpd->refusal && proxy->stage < PROXY_OPEN) {
+        outcome = enter_stage(smtpd, proxy);
+        if (outcome.kind == OUTCOME_DONE && !smtpd->refusal)
+            proxy->stage++;
+    }
+    if (smtpd->refusal)
+        proxy_leave(smtpd, proxy);
+    return outcome;
+}
+
+Outcome proxy_ready(Smtpd *smtpd, Proxy *proxy, size_t len)
 {
     g_autoptr(GError) error = NULL;
-    Reply *reply = NULL;
 
-    if (client_end_content(filter, &reply, &error))
-        return reply;
-    proxy_log_failure(smtpd, error);
-    return reply_new(QUEUE_FILE_ERROR);
+    if (proxy->failed)
+        return outcome_done();
+    ClientStatus status = client_try_room(proxy->filter, len, &error);
+    if (status == CLIENT_WAIT)
+        return wait_for_filter(smtpd, proxy);
+    if (status == CLIENT_FAILED) {
+        log_failure(smtpd, error);
+        proxy->failed = true;
+    }
+    return outcome_done();
+}
+
+void proxy_content(Proxy *proxy, const char *data, size_t len, bool ends_line)
+{
+    if (!proxy->failed)
+        client_add_content(proxy->filter, data, len, ends_line);
+}
+
+Outcome proxy_finish(Smtpd *smtpd, Proxy *proxy)
+{
+    g_autoptr(GError) error = NULL;
+
+    ClientStatus status =
+        proxy->failed ? CLIENT_FAILED : client_try_end_content(proxy->filter, &smtpd->refusal, &error);
+    if (status == CLIENT_WAIT)
+        return wait_for_filter(smtpd, proxy);
+    if (status == CLIENT_FAILED) {
+        if (!proxy->failed)
+            log_failure(smtpd, error);
+        refuse(smtpd, NULL);
+    }
+    return outcome_done();
+}
+
+void proxy_leave(Smtpd *smtpd, Proxy *proxy)
+{
+    client_quit(g_steal_pointer(&proxy->filter));
+    slots_leave(smtpd->service->slots, &proxy->slot);
+    if (proxy->identity)
+        g_ptr_array_free(g_steal_pointer(&proxy->identity), TRUE);
+    proxy->identity_sent = 0;
+    proxy->stage = PROXY_CONNECT;
+    proxy->unwatched = false;
 }
 
 void proxy_log_client(Smtpd *smtpd)

@@ -1,23 +1,38 @@
-/* proxy.h - the dialogue with a before-queue filter (SMTPD_PROXY_README), as both proxy sinks hold it: one
- * connection per message. All but proxy_enter() and the logging ones block: call them at the filter gate. What is wrong
- * is logged here, in full; the client gets QUEUE_FILE_ERROR or the filter's own refusal. */
+/* proxy.h - the dialogue with a before-queue filter (SMTPD_PROXY_README), as both proxy sinks hold it: one connection
+ * per message. No function waits: those that give an Outcome are called again with the same arguments, as commands are.
+ * What is wrong is logged here, in full; the client gets QUEUE_FILE_ERROR or the filter's own refusal, in
+ * smtpd->refusal. */
 #pragma once
 #include "smtp/client.h"
 #include "smtpd/state.h"
 
-/* A filter slot, then a place at the filter gate; does not block. DONE without smtpd->refusal: both are there. */
-Outcome proxy_enter(Smtpd *smtpd, SlotPlace *place);
+typedef enum { PROXY_CONNECT, PROXY_GREETING, PROXY_EHLO, PROXY_XFORWARD, PROXY_MAIL, PROXY_OPEN } ProxyStage;
+
+typedef struct {
+    SlotPlace slot;
+    ProxyStage stage;    /* what is under way */
+    Client *filter;      /* NULL: no connection */
+    GPtrArray *identity; /* the XFORWARD commands */
+    guint identity_sent;
+    bool unwatched; /* the scheduler cannot tell when the filter answers */
+    bool lost;      /* the filter hung up, in this message */
+    bool failed;    /* content did not get through */
+} Proxy;            /* zero-initialised; proxy_leave() ends it */
+
+/* A filter slot, a connection; greets, forwards the client's identity, sends MAIL as the client sent it. DONE without
+ * smtpd->refusal: the filter has taken it, now or before. */
+Outcome proxy_enter(Smtpd *smtpd, Proxy *proxy);
 /* A client is refused for want of a slot. Logged at most once a minute, with the parameters that decide. */
 void proxy_log_busy(const Smtpd *smtpd);
-/* Connects, greets, forwards the client's identity, sends MAIL as the client sent it. NULL: *ret_refusal is what the
- * client gets. */
-Client *proxy_open(Smtpd *smtpd, Reply **ret_refusal);
-/* Sends one line as the client sent it. True: *ret_reply, the filter's, has the wanted class. False: *ret_reply is what
- * the client gets; *ret_lost: the connection is gone. */
-bool proxy_command(Smtpd *smtpd, Client *filter, const char *line, int want, Reply **ret_reply, bool *ret_lost);
-/* The final dot: the filter's verdict, any code, or QUEUE_FILE_ERROR; never NULL. */
-Reply *proxy_finish(Smtpd *smtpd, Client *filter);
-void proxy_log_failure(Smtpd *smtpd, const GError *error); /* lost connection, timeout */
+/* Sends one line as the client sent it. DONE without smtpd->refusal: *ret_reply, the filter's, has the wanted class. */
+Outcome proxy_command(Smtpd *smtpd, Proxy *proxy, const char *line, int want, Reply **ret_reply);
+/* Content, after DATA. READY before each piece; DONE: it may be added, and is dropped if proxy->failed. */
+Outcome proxy_ready(Smtpd *smtpd, Proxy *proxy, size_t len);
+void proxy_content(Proxy *proxy, const char *data, size_t len, bool ends_line);
+/* The final dot. DONE: smtpd->refusal is the filter's verdict, any code, or QUEUE_FILE_ERROR. */
+Outcome proxy_finish(Smtpd *smtpd, Proxy *proxy);
+/* Hangs up, gives the slot back. */
+void proxy_leave(Smtpd *smtpd, Proxy *proxy);
 
 /* "NOQUEUE: client=..." */
 void proxy_log_client(Smtpd *smtpd);

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define DEFAULT_SLOTS 100 /* where the line has no limit: threads that may block in dialogues with the filter */
+#define DEFAULT_SLOTS 100 /* where the line has no limit: dialogues with the filter at once */
 
 static const struct {
     const char *name;

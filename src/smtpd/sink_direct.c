@@ -6,10 +6,7 @@
 #include <string.h>
 
 typedef struct {
-    SlotPlace slot;
-    Client *filter; /* NULL: not connected */
-    bool lost;      /* it hung up in this transaction: no new one until the next */
-    bool failed;    /* content did not get through: the end of data says so */
+    Proxy proxy;
     char *go_ahead; /* its reply to DATA: the log shows it when we refuse the content ourselves */
 } Direct;
 
@@ -25,47 +22,33 @@ static bool checks_space(const Smtpd *smtpd)
     return false; /* nothing is stored here */
 }
 
-/* Takes part in the transaction, if it does not yet. DONE without a refusal: connected and at the gate. */
+/* Takes part in the transaction, if it does not yet. DONE without a refusal: connected. */
 static Outcome join(Smtpd *smtpd)
 {
     Direct *direct = part(smtpd);
 
-    if (direct->lost) {
+    if (direct->proxy.lost) { /* no new one until the next transaction */
         smtpd->refusal = reply_new(QUEUE_FILE_ERROR);
         return outcome_done();
     }
-    Outcome outcome = proxy_enter(smtpd, &direct->slot);
-    if (outcome.kind != OUTCOME_DONE || smtpd->refusal || direct->filter)
-        return outcome;
-    direct->filter = proxy_open(smtpd, &smtpd->refusal);
-    if (direct->filter)
+    Outcome outcome = proxy_enter(smtpd, &direct->proxy);
+    if (outcome.kind == OUTCOME_DONE && !smtpd->refusal)
         proxy_log_client(smtpd);
-    else
-        slots_leave(smtpd->service->slots, &direct->slot);
-    return outcome_done();
-}
-
-static void hang_up(Smtpd *smtpd, Direct *direct)
-{
-    client_quit(g_steal_pointer(&direct->filter));
-    slots_leave(smtpd->service->slots, &direct->slot);
+    return outcome;
 }
 
 static Outcome command(Smtpd *smtpd, const char *line, int want)
 {
     Outcome outcome = join(smtpd);
     Direct *direct = part(smtpd);
+    g_autoptr(Reply) reply = NULL;
 
     if (outcome.kind != OUTCOME_DONE || smtpd->refusal)
         return outcome;
-    g_autoptr(Reply) reply = NULL;
-    if (!proxy_command(smtpd, direct->filter, line, want, &reply, &direct->lost))
-        smtpd->refusal = g_steal_pointer(&reply);
-    else if (want == 3)
+    outcome = proxy_command(smtpd, &direct->proxy, line, want, &reply);
+    if (outcome.kind == OUTCOME_DONE && !smtpd->refusal && want == 3)
         direct->go_ahead = reply_for_log(reply);
-    if (direct->lost)
-        hang_up(smtpd, direct);
-    return outcome_done();
+    return outcome;
 }
 
 static Outcome direct_mail(Smtpd *smtpd)
@@ -83,23 +66,13 @@ static Outcome direct_data(Smtpd *smtpd, const char *line)
     Outcome outcome = command(smtpd, line, 3);
 
     if (outcome.kind == OUTCOME_DONE && !smtpd->refusal)
-        client_begin_content(part(smtpd)->filter);
+        client_begin_content(part(smtpd)->proxy.filter);
     return outcome;
-}
-
-static void note_failure(Smtpd *smtpd, Direct *direct, const GError *error)
-{
-    proxy_log_failure(smtpd, error);
-    direct->failed = true;
 }
 
 static void direct_content(Smtpd *smtpd, const char *data, size_t len, bool ends_line)
 {
-    Direct *direct = part(smtpd);
-    g_autoptr(GError) error = NULL;
-
-    if (!direct->failed && !client_content(direct->filter, data, len, ends_line, &error))
-        note_failure(smtpd, direct, error);
+    proxy_content(&part(smtpd)->proxy, data, len, ends_line);
 }
 
 static void direct_header(Smtpd *smtpd, const char *header)
@@ -112,36 +85,7 @@ static void direct_header(Smtpd *smtpd, const char *header)
 
 static Outcome direct_ready(Smtpd *smtpd, size_t len)
 {
-    const Direct *direct = part(smtpd);
-    Gate *gate = smtpd->service->filter_gate;
-
-    if (direct->failed || !client_content_would_write(direct->filter, len) || session_at_gate(smtpd->session, gate))
-        return outcome_done();
-    return outcome_gate(gate);
-}
-
-static Outcome direct_end(Smtpd *smtpd)
-{
-    Direct *direct = part(smtpd);
-    Gate *gate = smtpd->service->filter_gate;
-
-    if (!direct->failed && !session_at_gate(smtpd->session, gate))
-        return outcome_gate(gate);
-    smtpd->refusal = direct->failed ? reply_new(QUEUE_FILE_ERROR) : proxy_finish(smtpd, direct->filter);
-    g_autofree char *shown = reply_for_log(smtpd->refusal);
-    proxy_log_verdict(smtpd, shown);
-    hang_up(smtpd, direct);
-    g_free(direct->go_ahead);
-    g_free(direct);
-    smtpd->transaction->sink = NULL;
-    return outcome_done();
-}
-
-static void direct_dropped(Smtpd *smtpd, const char *reply)
-{
-    const Direct *direct = part(smtpd);
-
-    proxy_log_verdict(smtpd, direct->go_ahead ? direct->go_ahead : "");
+    return proxy_ready(smtpd, &part(smtpd)->proxy, len);
 }
 
 static void direct_abort(Smtpd *smtpd)
@@ -150,10 +94,29 @@ static void direct_abort(Smtpd *smtpd)
 
     if (!direct)
         return;
-    hang_up(smtpd, direct);
+    proxy_leave(smtpd, &direct->proxy);
     g_free(direct->go_ahead);
     g_free(direct);
     smtpd->transaction->sink = NULL;
+}
+
+static Outcome direct_end(Smtpd *smtpd)
+{
+    Outcome outcome = proxy_finish(smtpd, &part(smtpd)->proxy);
+
+    if (outcome.kind != OUTCOME_DONE)
+        return outcome;
+    g_autofree char *shown = reply_for_log(smtpd->refusal);
+    proxy_log_verdict(smtpd, shown);
+    direct_abort(smtpd);
+    return outcome;
+}
+
+static void direct_dropped(Smtpd *smtpd, const char *reply)
+{
+    const Direct *direct = part(smtpd);
+
+    proxy_log_verdict(smtpd, direct->go_ahead ? direct->go_ahead : "");
 }
 
 static const char *no_queue_id(const Smtpd *smtpd)

@@ -7,10 +7,12 @@
 #include <string.h>
 
 typedef struct {
-    SlotPlace slot;
+    Proxy proxy;
     Content *content;
     GPtrArray *rcpt_lines; /* as the client sent them */
     char *data_line;       /* likewise */
+    guint lines_sent;      /* of these, to the filter; DATA's is the last */
+    guint64 content_sent;  /* octets */
 } Spooled;
 
 static Spooled *part(Smtpd *smtpd)
@@ -69,54 +71,53 @@ static void spooled_header(Smtpd *smtpd, const char *header)
 
 typedef struct {
     Smtpd *smtpd;
-    Client *filter;
+    Proxy *proxy;
+    Outcome outcome;
 } Replay;
 
 static bool replay_piece(void *user, const char *data, size_t len, bool ends_line)
 {
-    const Replay *replay = user;
-    g_autoptr(GError) error = NULL;
+    Replay *replay = user;
 
-    if (client_content(replay->filter, data, len, ends_line, &error))
-        return true;
-    proxy_log_failure(replay->smtpd, error);
-    return false;
-}
-
-/* True: the filter is ready for content. False: *ret_reply says why not. */
-static bool replay_envelope(Smtpd *smtpd, Spooled *spooled, Client *filter, Reply **ret_reply)
-{
-    g_autoptr(Reply) reply = NULL;
-    bool lost;
-
-    for (guint i = 0; i <= spooled->rcpt_lines->len; i++) {
-        bool last = i == spooled->rcpt_lines->len;
-        reply_free(g_steal_pointer(&reply));
-        if (!proxy_command(smtpd, filter, last ? spooled->data_line : g_ptr_array_index(spooled->rcpt_lines, i),
-                           last ? 3 : 2, &reply, &lost)) {
-            *ret_reply = g_steal_pointer(&reply);
-            return false;
-        }
-    }
+    replay->outcome = proxy_ready(replay->smtpd, replay->proxy, len);
+    if (replay->outcome.kind != OUTCOME_DONE || replay->proxy->failed)
+        return false;
+    proxy_content(replay->proxy, data, len, ends_line);
     return true;
 }
 
-/* The whole dialogue. Never NULL: the first refusal, or the verdict. */
-static Reply *replay(Smtpd *smtpd, Spooled *spooled)
+/* DONE without a refusal: the filter is ready for content. */
+static Outcome replay_envelope(Smtpd *smtpd, Spooled *spooled)
 {
-    Reply *reply = NULL;
-    Client *filter = proxy_open(smtpd, &reply);
-    Replay state = {smtpd, filter};
+    Outcome outcome = proxy_enter(smtpd, &spooled->proxy);
 
-    if (!filter)
-        return reply;
-    if (replay_envelope(smtpd, spooled, filter, &reply)) {
-        client_begin_content(filter);
-        reply = content_replay(spooled->content, replay_piece, &state) ? proxy_finish(smtpd, filter)
-                                                                       : reply_new(QUEUE_FILE_ERROR);
+    while (outcome.kind == OUTCOME_DONE && !smtpd->refusal && spooled->lines_sent <= spooled->rcpt_lines->len) {
+        bool last = spooled->lines_sent == spooled->rcpt_lines->len;
+        const char *line = last ? spooled->data_line : g_ptr_array_index(spooled->rcpt_lines, spooled->lines_sent);
+        g_autoptr(Reply) reply = NULL;
+        outcome = proxy_command(smtpd, &spooled->proxy, line, last ? 3 : 2, &reply);
+        if (outcome.kind != OUTCOME_DONE || smtpd->refusal)
+            break;
+        spooled->lines_sent++;
+        if (last)
+            client_begin_content(spooled->proxy.filter);
     }
-    client_quit(filter);
-    return reply;
+    return outcome;
+}
+
+/* The whole dialogue. DONE: smtpd->refusal is the first refusal, or the verdict. */
+static Outcome replay(Smtpd *smtpd, Spooled *spooled)
+{
+    Outcome outcome = replay_envelope(smtpd, spooled);
+    Replay state = {smtpd, &spooled->proxy, outcome_done()};
+
+    if (outcome.kind != OUTCOME_DONE || smtpd->refusal)
+        return outcome;
+    if (content_replay_from(spooled->content, &spooled->content_sent, replay_piece, &state))
+        return proxy_finish(smtpd, &spooled->proxy);
+    if (state.outcome.kind == OUTCOME_DONE)
+        smtpd->refusal = reply_new(QUEUE_FILE_ERROR);
+    return state.outcome;
 }
 
 static void log_content_failure(Spooled *spooled)
@@ -131,7 +132,7 @@ static void release(Smtpd *smtpd)
 
     if (!spooled)
         return;
-    slots_leave(smtpd->service->slots, &spooled->slot);
+    proxy_leave(smtpd, &spooled->proxy);
     content_free(spooled->content);
     g_ptr_array_free(spooled->rcpt_lines, TRUE);
     g_free(spooled->data_line);
@@ -146,11 +147,9 @@ static Outcome spooled_end(Smtpd *smtpd)
     if (content_failed(spooled->content)) {
         smtpd->refusal = reply_new(QUEUE_FILE_ERROR);
     } else {
-        Outcome outcome = proxy_enter(smtpd, &spooled->slot);
+        Outcome outcome = replay(smtpd, spooled);
         if (outcome.kind != OUTCOME_DONE)
             return outcome;
-        if (!smtpd->refusal)
-            smtpd->refusal = replay(smtpd, spooled);
     }
     log_content_failure(spooled);
     g_autofree char *shown = reply_for_log(smtpd->refusal);

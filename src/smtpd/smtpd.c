@@ -86,7 +86,7 @@ static void make_gates(SmtpdService *service)
     service->commit_gate = sched_gate_new(service->sched, COMMIT_PLACES);
     if (!settings->proxy)
         return;
-    service->filter_gate = sched_gate_new(service->sched, (unsigned)settings->proxy_slots);
+    service->dial_gate = sched_gate_new(service->sched, (unsigned)settings->proxy_slots);
     service->slots = slots_new(service->process, service->sched, (unsigned)settings->proxy_slots,
                                (unsigned)settings->proxy_wait_limit, settings->proxy_wait_ms);
     server_set_stress_hint(service->server, filter_is_stressed);

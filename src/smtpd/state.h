@@ -25,7 +25,7 @@ typedef struct {
     Resolver *resolver;
     const SinkClass *sink;
     Slots *slots;      /* of the filter; NULL without one */
-    Gate *filter_gate; /* dialogues with the filter; places: as many as slots */
+    Gate *dial_gate;   /* looking up the filter's name, or connecting to it by a path */
     Gate *commit_gate; /* fsync */
     Spool *spool;      /* NULL with a filter */
     Cleanup *cleanup;
