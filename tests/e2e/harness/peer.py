@@ -201,6 +201,8 @@ class Connection:
             command = line.rstrip(b'\r\n')
             self.commands.append(command)
             answer = self._answer_for(command)
+            if callable(answer):
+                answer = answer(self)
             if command.strip().upper() == b'DATA' and isinstance(answer, str) and answer.startswith('354'):
                 self.in_content = True
             if not self.say(answer):
