@@ -367,7 +367,7 @@ Decision *access_check(const Access *access, AccessStage stage, const AccessFact
         return decision;
     evaluation.sender = follow(access, facts->sender);
     evaluation.recipient = follow(access, facts->recipient);
-    evaluation.client = g_strdup_printf("%s[%s]", facts->client_name, facts->client_addr);
+    evaluation.client = access_client(facts);
     check_stage(&evaluation, stage);
     g_free(evaluation.sender);
     g_free(evaluation.recipient);

@@ -28,6 +28,7 @@ typedef struct {
     const char
         *state; /* CONNECT, HELO, EHLO, MAIL, RCPT, DATA, BDAT, VRFY, ETRN, END-OF-MESSAGE: as the log shows it */
     const char *protocol;                                /* "SMTP" or "ESMTP"; NULL: "SMTP" */
+    const char *client; /* "name[addr]", for log lines and replies; NULL: made of the next two */
     const char *client_name, *client_addr, *client_port; /* "unknown" where not verified */
     const char *helo;
     const char *sender, *sender_text; /* internal form; sender_text is not looked at */

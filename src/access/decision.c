@@ -33,11 +33,18 @@ static void append_address(GString *line, const char *name, const char *address)
     g_string_append_printf(line, " %s=<%s>", name, external);
 }
 
+char *access_client(const AccessFacts *facts)
+{
+    return facts->client ? g_strdup(facts->client) : g_strdup_printf("%s[%s]", facts->client_name, facts->client_addr);
+}
+
 char *access_log_line(const char *what, const AccessFacts *facts, const char *proto, const char *text)
 {
     GString *line = g_string_new(NULL);
 
-    g_string_printf(line, "%s: %s from %s[%s]: %s;", what, facts->state, facts->client_name, facts->client_addr, text);
+    g_autofree char *client = access_client(facts);
+
+    g_string_printf(line, "%s: %s from %s: %s;", what, facts->state, client, text);
     if (facts->sender)
         append_address(line, "from", facts->sender);
     if (facts->recipient)

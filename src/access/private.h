@@ -84,6 +84,7 @@ struct Evaluation {
 };
 
 /* ---- decision.c ---- */
+char *access_client(const AccessFacts *facts); /* "name[addr]"; caller frees */
 Decision *decision_new(void); /* PERMIT, and nothing else */
 
 /* ---- evaluate.c ---- */

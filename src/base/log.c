@@ -123,6 +123,22 @@ char *log_quote(const char *data, size_t len)
     return text;
 }
 
+char *log_escape(const char *data, size_t len)
+{
+    GString *text = g_string_new(NULL);
+
+    for (size_t i = 0; i < len; i++) {
+        const char *named = memchr("\r\n\t\\", data[i], 4);
+        if (named)
+            g_string_append_printf(text, "\\%c", "rnt\\"[named - "\r\n\t\\"]);
+        else if (g_ascii_isprint(data[i]))
+            g_string_append_c(text, data[i]);
+        else
+            g_string_append_printf(text, "\\%03o", (unsigned char)data[i]);
+    }
+    return g_string_free(text, FALSE);
+}
+
 static void write_line(int fd, const char *line, size_t len)
 {
     while (write(fd, line, len) < 0 && errno == EINTR)

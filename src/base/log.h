@@ -42,3 +42,6 @@ void log_warning_as(const char *program, const char *format, ...) G_GNUC_PRINTF(
 
 /* Octets as text for a log line or an error: '?' for what is not printable. The caller frees. */
 char *log_quote(const char *data, size_t len);
+/* Octets as text that shows what they were: "\r", "\n", "\t", "\\" and "\ooo" for all that is not printable ASCII. The caller
+ * frees. */
+char *log_escape(const char *data, size_t len);

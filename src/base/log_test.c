@@ -27,10 +27,18 @@ static void line_has_the_shape_and_stays_one_line(void **state)
     log_to_stderr();
 }
 
+static void escaping_shows_every_octet(void **state)
+{
+    g_autofree char *text = log_escape("a\r\n\t\\\0\x7f\xc3 b", 10);
+
+    assert_string_equal(text, "a\\r\\n\\t\\\\\\000\\177\\303 b");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(line_has_the_shape_and_stays_one_line),
+        cmocka_unit_test(escaping_shows_every_octet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

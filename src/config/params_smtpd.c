@@ -57,7 +57,7 @@ const Param param_rows_smtpd[] = {
     {"smtpd_hide_client_session", BOOL, SUPPORTED, "no", 0, 0, NULL, "3.10",
      "Whether the Received header leaves out the client"},
     {"smtpd_reject_footer", RAW, SUPPORTED, "", 0, 0, NULL, NULL, "Text added to refusals"},
-    {"smtpd_reject_footer_maps", STRING, UNSUPPORTED, "", 0, 0, NULL, NULL, "Tables with texts added to refusals"},
+    {"smtpd_reject_footer_maps", STRING, SUPPORTED, "", 0, 0, NULL, NULL, "Tables with texts added to refusals"},
     {"smtpd_reject_filter_maps", STRING, UNSUPPORTED, "", 0, 0, NULL, "3.11", "Tables that replace refusals"},
     {"smtpd_dns_reply_filter", STRING, UNSUPPORTED, "", 0, 0, NULL, NULL, "Table that filters DNS answers"},
     {"disable_vrfy_command", BOOL, SUPPORTED, "no", 0, 0, NULL, NULL, "Whether VRFY is off"},

@@ -123,6 +123,8 @@ static char *path_address(const char *word, bool strict, bool utf8)
     g_autofree char *address = strict && word[0] != '<' ? NULL : address_parse_path(word, strlen(word), strict);
     const char *domain = address ? address_domain(address) : NULL;
 
+    if (address && !g_utf8_validate(address, -1, NULL)) /* where smtputf8_enable=no has let it through */
+        return NULL;
     if (domain && !address_domain_is_valid(domain, utf8))
         return NULL;
     return g_steal_pointer(&address);
@@ -143,7 +145,7 @@ static char *take_path(const PathCommand *command, const GPtrArray *words, bool 
     g_autofree char *address = unclosed ? NULL : path_address(word, rules->strict_rfc821, utf8);
 
     if (!address || (address[0] == '\0' && !command->empty_ok) || (address[0] == '-' && !rules->allow_min_user)) {
-        if (ret_bad_address)
+        if (ret_bad_address && !unclosed) /* which is a bad command, not a bad address */
             *ret_bad_address = g_strdup(word);
         return g_strdup(command->bad_address);
     }
@@ -341,8 +343,10 @@ static char *take_notify(RcptCommand *rcpt, const char *value)
         for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
             if (g_ascii_strcasecmp(*word, names[i].name) == 0)
                 flag = names[i].flag;
-        if (flag == 0 && **word != '\0')
+        if (flag == 0 && **word != '\0') {
+            log_warning("unknown DSN NOTIFY command value \"%s\" in \"%s\"", *word, value);
             set |= DSN_NOTIFY_NEVER | DSN_NOTIFY_SUCCESS; /* what cannot be */
+        }
         set |= flag;
     }
     if (set == 0 || rcpt->notify != 0 || ((set & DSN_NOTIFY_NEVER) && set != DSN_NOTIFY_NEVER))
@@ -421,6 +425,19 @@ char *rcpt_command_parse(const char *line, const CommandRules *rules, RcptComman
     if (refusal)
         rcpt_command_clear(ret);
     return refusal;
+}
+
+char *vrfy_address_parse(const char *text, const CommandRules *rules, bool utf8, RcptCommand *ret,
+                         char **ret_bad_address)
+{
+    g_autoptr(GPtrArray) words = g_ptr_array_new();
+    CommandRules tolerant = *rules;
+
+    *ret = (RcptCommand){0};
+    *ret_bad_address = NULL;
+    tolerant.strict_rfc821 = false;
+    g_ptr_array_add(words, (char *)text);
+    return take_path(&rcpt_path, words, false, &tolerant, utf8, &ret->text, &ret->address, ret_bad_address);
 }
 
 void rcpt_command_clear(RcptCommand *command)

@@ -40,6 +40,9 @@ typedef struct {
  * "Illegal address syntax from C in MAIL command: <text>" when that is what was wrong, else NULL; may be NULL. */
 char *mail_command_parse(const char *line, const CommandRules *rules, MailCommand *ret, char **ret_bad_address);
 char *rcpt_command_parse(const char *line, const CommandRules *rules, RcptCommand *ret, char **ret_bad_address);
+/* text: the address that is asked for; utf8: SMTPUTF8 was declared. Fills ret like RCPT. It may be a whole mailbox, `phrase <address>`, and
+ * what is strict for envelopes is not for it. */
+char *vrfy_address_parse(const char *text, const CommandRules *rules, bool utf8, RcptCommand *ret, char **ret_bad_address);
 void mail_command_clear(MailCommand *command);
 void rcpt_command_clear(RcptCommand *command);
 

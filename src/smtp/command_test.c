@@ -299,6 +299,14 @@ static void check_reply(const char *line, const char *got, const char *want, con
         fail_msg("%s\n  got  %s\n  want %s", line, got ? got : "250", want ? want : "250");
 }
 
+/* An address that was read and is none is logged; a group that does not end is a bad command. */
+static void check_bad_address(const char *line, const char *bad_address, const char *want)
+{
+    g_autoptr(GPtrArray) words = command_words(line);
+
+    assert_int_equal(bad_address != NULL, words && want && strcmp(want, ADDRESS) == 0);
+}
+
 static void check_mail(const Row *row, bool strict)
 {
     const char *want = strict && strcmp(row->strict ? row->strict : "", SAME) != 0 ? row->strict : row->reply;
@@ -311,7 +319,7 @@ static void check_mail(const Row *row, bool strict)
         return;
     g_autofree char *reply = mail_command_parse(row->line, &rules, &mail, &bad_address);
     check_reply(row->line, reply, want, "501 5.5.4 Syntax: MAIL FROM:<address>", "501 5.1.7 Bad sender address syntax");
-    assert_int_equal(bad_address != NULL, want && strcmp(want, ADDRESS) == 0);
+    check_bad_address(row->line, bad_address, want);
     assert_int_equal(mail.address != NULL, reply == NULL);
     mail_command_clear(&mail);
 }
@@ -328,7 +336,7 @@ static void check_rcpt(const Row *row, bool strict)
     g_autofree char *reply = rcpt_command_parse(row->line, &rules, &rcpt, &bad_address);
     check_reply(row->line, reply, want, "501 5.5.4 Syntax: RCPT TO:<address>",
                 "501 5.1.3 Bad recipient address syntax");
-    assert_int_equal(bad_address != NULL, want && strcmp(want, ADDRESS) == 0);
+    check_bad_address(row->line, bad_address, want);
     assert_int_equal(rcpt.address != NULL, reply == NULL);
     rcpt_command_clear(&rcpt);
 }
@@ -434,7 +442,7 @@ static void long_lines_and_deep_groups_are_read(void **state)
 
     g_autofree char *reply = mail_command_parse(line, &loose, &mail, &bad_address);
     assert_string_equal(reply, "501 5.1.7 Bad sender address syntax");
-    assert_string_equal(bad_address, open);
+    assert_null(bad_address);
     memset(line + 10, '(', 100000);
     g_autofree char *comment = mail_command_parse(line, &loose, &mail, NULL);
     assert_null(comment);

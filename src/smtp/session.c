@@ -10,6 +10,7 @@
 
 #define TURNS_MAX 64         /* commands in one run, then others have their turn */
 #define CONTENT_TURNS 16     /* what one buffer of content counts for: 64 kB in one run */
+#define SKIPPED_MAX 2048     /* octets of an over-long command that may come, however short a line is */
 #define CLOSING_TIME_MS 5000 /* for the last reply to a client that does not read */
 
 /* --- replies --- */
@@ -46,9 +47,10 @@ void session_reply_take(Session *session, Reply *reply)
 {
     g_autoptr(Reply) owned = reply;
     g_autoptr(GString) wire = g_string_new(NULL);
-    const char *footer = session->limits->reject_footer;
+    bool refuses = reply_is(owned, 4) || reply_is(owned, 5);
+    g_autofree char *footer = refuses && session->class->footer ? session->class->footer(session, owned) : NULL;
 
-    if (footer && *footer && (reply_is(owned, 4) || reply_is(owned, 5)))
+    if (footer)
         reply_append(owned, footer);
     reply_write(owned, session->limits->soft_bounce, wire);
     stream_put(&session->stream, wire->str, wire->len);
@@ -200,13 +202,13 @@ static void delay_reply(Session *session)
 void session_command_finished(Session *session)
 {
     CommandCount *count = count_of(session);
-    bool good = session->reply_code < 400;
+    bool good = session->reply_code < 400 || session->forgive;
 
     delay_reply(session);
     count->all += !session->uncounted;
     if (good && session->command->verb && !(session->command->flags & COMMAND_RESTARTS))
         count->good++;
-    if (!good && !session->forgive)
+    if (!good)
         session->errors++;
     if ((session->command->flags & COMMAND_JUNK) && session->junk++ > session->limits->junk_limit)
         session->errors++;
@@ -225,16 +227,18 @@ static void start_command(Session *session)
     session->reply_code = 0;
     session->command = find_command(session, "");
     if (session->class->line_filter && session->class->line_filter(session, session->line)) {
-        session->where = "UNKNOWN";
         session_command_finished(session);
         return;
     }
     session->command = find_command(session, session->line->str);
-    session->where = session->command->verb ? session->command->verb : "UNKNOWN";
+    if (!session->command->verb)
+        session->where = "UNKNOWN";
     if (session->class->deny && session->class->deny(session, session->command)) {
         session_command_finished(session);
         return;
     }
+    if (session->command->verb)
+        session->where = session->command->verb;
     if (!session->command->verb || session->early_talked ||
         (session->esmtp && !(session->command->flags & COMMAND_LAST)) || !stream_has_more(&session->stream))
         return;
@@ -299,6 +303,7 @@ static bool take_line(Session *session)
     }
     session->line = g_string_new_len(data, (gssize)line_len);
     g_string_truncate(session->line, strlen(session->line->str)); /* a NUL ends the command */
+    g_strdelimit(session->line->str, "\r", ' '); /* a CR in it is a blank, and nothing else behind us */
     stream_consume(&session->stream, (size_t)(end - data) + 1);
 
     session->saw_bare_lf |= bare;
@@ -326,7 +331,7 @@ static bool await_command(Session *session, Step *step)
     }
     if (take_line(session))
         return false;
-    if (session->skipped > session->limits->line_max) {
+    if (session->skipped > MAX(session->limits->line_max, SKIPPED_MAX)) {
         log_warning("disabling input from %s", session->peer);
         break_off(session, "lost connection");
         return false;

@@ -60,7 +60,6 @@ typedef struct {
     int soft_error_limit, hard_error_limit, junk_limit;
     gint64 error_sleep_ms;
     bool soft_bounce;
-    const char *reject_footer; /* smtpd_reject_footer: for every 4xx and 5xx; NULL or "": none */
 } SessionLimits;
 
 typedef struct {
@@ -80,6 +79,8 @@ typedef struct {
      * the same piece. */
     Outcome (*content)(Session *session, const char *data, size_t len, bool ends_line);
     Outcome (*end)(Session *session);
+    /* What goes behind a 4xx or 5xx (reply_append()); caller frees. NULL: nothing, ever or now. */
+    char *(*footer)(const Session *session, const Reply *reply);
     bool (*in_transaction)(const Session *session);
     /* A command line that ended in LF alone where bare_newline is REJECT: logs and replies; the engine hangs up. NULL:
      * bare_newline is never REJECT. */
@@ -109,12 +110,11 @@ struct Session {
     /* For the service to set when it connects, and to read. */
     const char *peer; /* "name[addr]" for log lines; the service's */
     BareNewline bare_newline;
-    const char *where; /* CONNECT, the last verb, UNKNOWN, END-OF-MESSAGE */
+    const char *where; /* CONNECT, the last verb, UNKNOWN, END-OF-MESSAGE; a line that was no command leaves it */
     bool esmtp;        /* EHLO was said at some time: pipelining is legal */
     bool early_talked; /* improper pipelining was seen */
     int errors, junk;
     CommandCount counts[SESSION_COMMANDS_MAX];
-    guint64 content_octets; /* of complete lines of this DATA or BDAT, for "lost connection after DATA (N bytes)" */
     Decoder decoder;        /* its saw_ flags, at the end of data */
     bool saw_bare_lf;       /* in any line of the session */
     bool bdat;              /* the content comes in chunks (BDAT) */
@@ -136,7 +136,6 @@ struct Session {
     bool waiting, waiting_for_client_too, hangup_seen;
     bool skipping_line; /* discards the rest of an over-long line */
     size_t skipped;
-    guint64 line_octets; /* of the content's open line */
     guint64 chunk_left;
     struct {
         const char *data;

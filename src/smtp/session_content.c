@@ -6,17 +6,14 @@ void session_begin_data(Session *session, BareNewline policy)
 {
     decoder_init(&session->decoder, policy, true);
     session->bdat = false;
-    session->content_octets = session->line_octets = 0;
     session->phase = PHASE_CONTENT;
     session->deadline = 0;
 }
 
 void session_begin_chunk(Session *session, BareNewline policy, guint64 size, bool first, bool last)
 {
-    if (first) {
+    if (first)
         decoder_init(&session->decoder, policy, false);
-        session->content_octets = session->line_octets = 0;
-    }
     session->bdat = true;
     session->bdat_last = last;
     session->chunk_left = session->chunk_size = size;
@@ -25,14 +22,9 @@ void session_begin_chunk(Session *session, BareNewline policy, guint64 size, boo
 }
 
 /* Octets were taken out of the content. */
-static void account_content(Session *session, size_t used, bool ends_line)
+static void account_content(Session *session, size_t used)
 {
     stream_consume(&session->stream, used);
-    session->line_octets += used;
-    if (ends_line) {
-        session->content_octets += session->line_octets;
-        session->line_octets = 0;
-    }
     if (session->bdat)
         session->chunk_left -= used;
     if (session->limits->request_deadline && session->limits->min_data_rate > 0 && session->deadline)
@@ -49,7 +41,7 @@ static bool deliver_piece(Session *session, Step *step)
     if (!session_settled(session, outcome, step))
         return false;
     session->piece.pending = false;
-    account_content(session, session->piece.used, session->piece.ends_line);
+    account_content(session, session->piece.used);
     return true;
 }
 
@@ -90,7 +82,7 @@ bool session_take_content(Session *session, Step *step)
             session->piece.pending = true;
             continue;
         }
-        account_content(session, used, false);
+        account_content(session, used);
         if (event == DECODER_END)
             end_content(session);
     }

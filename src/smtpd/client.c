@@ -56,9 +56,14 @@ static unsigned discarded_keywords(const Smtpd *smtpd)
 {
     g_autofree char *keywords = NULL;
 
-    if (tables_lookup(smtpd->settings->discard_maps, smtpd->client.addr, &keywords) == TABLE_FOUND)
+    switch (tables_lookup(smtpd->settings->discard_maps, smtpd->client.addr, &keywords)) {
+    case TABLE_FOUND:
         return settings_parse_discard(keywords);
-    return smtpd->settings->discard;
+    case TABLE_FAILED:
+        return EHLO_UNKNOWN;
+    default:
+        return smtpd->settings->discard;
+    }
 }
 
 void client_authorize(Smtpd *smtpd)
@@ -159,28 +164,14 @@ static bool over_connection_limit(Smtpd *smtpd)
 bool client_early(Session *session, const char *after)
 {
     Smtpd *smtpd = smtpd_of(session);
-    g_autoptr(GString) shown = g_string_new(NULL);
     size_t len;
     const char *data;
 
     if (session->stream.in_len == 0)
         stream_fill(&session->stream, STREAM_READ_MAX);
     data = stream_peek(&session->stream, &len);
-    for (size_t i = 0; i < MIN(len, 100); i++) {
-        if (data[i] == '\r')
-            g_string_append(shown, "\\r");
-        else if (data[i] == '\n')
-            g_string_append(shown, "\\n");
-        else if (data[i] == '\t')
-            g_string_append(shown, "\\t");
-        else if (data[i] == '\\')
-            g_string_append(shown, "\\\\");
-        else if (g_ascii_isprint(data[i]))
-            g_string_append_c(shown, data[i]);
-        else
-            g_string_append_printf(shown, "\\%03o", (unsigned char)data[i]);
-    }
-    log_info("improper command pipelining after %s from %s: %s", after, smtpd->client.text, shown->str);
+    g_autofree char *shown = log_escape(data, MIN(len, 100));
+    log_info("improper command pipelining after %s from %s: %s", after, smtpd->client.text, shown);
     if (!smtpd->settings->forbid_unauth_pipelining)
         return false;
     session_reply(session, "554 5.5.0 Error: SMTP protocol synchronization");
@@ -191,7 +182,7 @@ bool client_early(Session *session, const char *after)
 Outcome client_greet(Smtpd *smtpd)
 {
     Session *session = smtpd->session;
-    AccessFacts facts = smtpd_facts(smtpd, "CONNECT");
+    AccessFacts facts = smtpd_facts(smtpd, session->where);
 
     smtpd->decision = access_check(smtpd->settings->access, ACCESS_CONNECT, &facts);
     if (smtpd->decision->kind == DECISION_REJECT)
@@ -218,7 +209,9 @@ Outcome client_connected(Session *session)
         if (client_early(session, "CONNECT"))
             return outcome_done();
     }
-    return client_greet(smtpd);
+    Outcome outcome = client_greet(smtpd);
+    session->errors += smtpd->client.denied != NULL;
+    return outcome;
 }
 
 /* --- the end --- */
@@ -232,9 +225,12 @@ void client_broken(Session *session, const char *reason)
     bool after_message = strcmp(session->where, "END-OF-MESSAGE") == 0 && session->phase != PHASE_END;
     if (!smtpd->client.text || (after_message && strcmp(reason, "lost connection") == 0))
         return; /* a client that closes when its message is taken does no wrong */
-    if (session->phase == PHASE_CONTENT)
+    const Transaction *transaction = smtpd->transaction;
+    bool in_data = session->phase == PHASE_CONTENT && !session->bdat;
+    bool in_chunks = transaction && transaction->chunked && strcmp(session->where, "BDAT") == 0;
+    if ((in_data || in_chunks) && transaction)
         log_info("%s%s after %s (%" G_GUINT64_FORMAT " bytes) from %s", prefix, reason, session->where,
-                 session->content_octets + (session->bdat ? session->line_octets : 0), smtpd->client.text);
+                 transaction->size + (in_chunks ? transaction->open_octets : 0), smtpd->client.text);
     else
         log_info("%s%s after %s from %s", prefix, reason, session->where, smtpd->client.text);
 }

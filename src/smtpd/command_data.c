@@ -88,7 +88,7 @@ static void take_chunk(Smtpd *smtpd, guint64 size, bool last)
     Transaction *transaction = smtpd->transaction;
     gint64 limit = smtpd->settings->message_size_limit;
 
-    if (limit > 0 && (size > (guint64)limit || transaction->size > (guint64)limit - size)) {
+    if (limit > 0 && (size > (guint64)limit || transaction->size + transaction->open_octets > (guint64)limit - size)) {
         log_chunk(smtpd, "BDAT request from ", " exceeds message size limit");
         skip_chunk(smtpd, size, last, reply_new("552 5.3.4 Chunk exceeds message size limit"));
         return;
@@ -105,14 +105,10 @@ static bool first_chunk_refused(Smtpd *smtpd, guint64 size, bool last)
 
     facts.recipient_count = smtpd->transaction->envelope->recipients->len;
     smtpd->decision = access_check(smtpd->settings->access, ACCESS_DATA, &facts);
-    if (smtpd->decision->kind != DECISION_REJECT) {
-        smtpd_act_on_decision(smtpd, &facts);
-        return false;
-    }
-    g_autoptr(Decision) decision = g_steal_pointer(&smtpd->decision);
-    smtpd_log_reject(smtpd, &facts, decision->reply);
-    skip_chunk(smtpd, size, last, reply_new(decision->reply));
-    return true;
+    Reply *refusal = smtpd_take_decision(smtpd, &facts);
+    if (refusal)
+        skip_chunk(smtpd, size, last, refusal);
+    return refusal != NULL;
 }
 
 /* Content begins with this chunk. DONE: it has, or the chunk is skipped. */
@@ -176,20 +172,41 @@ static void report_malformed_dot(Session *session, const char *data, size_t len)
     session->decoder.saw_malformed_dot = false;
 }
 
+static bool has_forbidden_newline(const Smtpd *smtpd)
+{
+    return smtpd->session->bare_newline == BARE_NEWLINE_REJECT && smtpd->session->decoder.saw_bare_lf;
+}
+
+/* As smtpd(8) counts: in records, which are lines or what line_length_limit makes of them, with two octets for each
+ * end. */
+static void count(Smtpd *smtpd, size_t len, bool ends_line)
+{
+    Transaction *transaction = smtpd->transaction;
+    size_t record_max = smtpd->settings->limits.line_max;
+
+    transaction->open_octets += len;
+    for (; transaction->open_octets >= record_max; transaction->open_octets -= record_max)
+        transaction->size += record_max + 2;
+    if (ends_line) {
+        transaction->size += transaction->open_octets + 2;
+        transaction->open_octets = 0;
+    }
+}
+
 Outcome content_piece(Session *session, const char *data, size_t len, bool ends_line)
 {
     Smtpd *smtpd = smtpd_of(session);
     Transaction *transaction = smtpd->transaction;
     gint64 limit = smtpd->settings->message_size_limit;
 
-    if (smtpd->refusal || transaction->too_big) /* read to its end, and dropped */
+    if (smtpd->refusal || transaction->too_big || has_forbidden_newline(smtpd)) /* read to its end, and dropped */
         return outcome_done();
     Outcome outcome = smtpd->service->sink->ready(smtpd, len);
     if (outcome.kind != OUTCOME_DONE)
         return outcome;
     report_malformed_dot(session, data, len);
-    transaction->size += len + (ends_line ? 2 : 0);
-    if (limit > 0 && transaction->size > (guint64)limit) {
+    count(smtpd, len, ends_line);
+    if (limit > 0 && transaction->size + transaction->open_octets > (guint64)limit) {
         transaction->too_big = true;
         log_warning("%s: queue file size limit exceeded", smtpd_queue_id(smtpd));
         return outcome_done();
@@ -211,13 +228,9 @@ static void give_up_chunks(Smtpd *smtpd)
 /* The end of a chunk that could not be taken. */
 static void end_skipped_chunk(Smtpd *smtpd)
 {
+    smtpd->session->where = "BDAT";
     session_reply_take(smtpd->session, g_steal_pointer(&smtpd->refusal));
     give_up_chunks(smtpd);
-}
-
-static bool has_forbidden_newline(const Smtpd *smtpd)
-{
-    return smtpd->session->bare_newline == BARE_NEWLINE_REJECT && smtpd->session->decoder.saw_bare_lf;
 }
 
 /* What we ourselves refuse content for: all of it, or a chunk that has gone wrong. True: refused, replied. */

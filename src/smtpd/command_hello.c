@@ -89,6 +89,11 @@ Outcome command_ehlo(Session *session, const char *line)
     const Settings *settings = smtpd->settings;
     const Peer *client = &smtpd->client;
 
+    if (client->discard & EHLO_UNKNOWN) {
+        log_warning("don't know what EHLO features to announce to %s", client->text);
+        smtpd_refuse_for_trouble(smtpd, "EHLO");
+        return outcome_done();
+    }
     if (!greet(session, line, true))
         return outcome_done();
 

@@ -61,14 +61,29 @@ static const char *too_busy(const Smtpd *smtpd)
     return "451 4.3.2 Error: try again later";
 }
 
-/* Refusals that are logged as rejects. */
-static const char *no_room(const Smtpd *smtpd, gint64 size)
+/* Our own checks. True: refused, replied. False: the decision is still to be acted on. */
+static bool refused(Smtpd *smtpd, const MailCommand *mail)
 {
-    const char *refusal = too_large(smtpd, size);
+    AccessFacts facts = smtpd_facts(smtpd, "MAIL");
+    const char *refusal = too_large(smtpd, mail->size);
 
-    if (!refusal)
+    facts.sender = mail->address;
+    facts.sender_text = mail->text;
+    if (!refusal) {
+        smtpd->decision = access_check(smtpd->settings->access, ACCESS_MAIL, &facts);
+        if (smtpd->decision->kind == DECISION_REJECT)
+            return smtpd_act_on_decision(smtpd, &facts);
         refusal = too_little_space(smtpd);
-    return refusal ? refusal : too_busy(smtpd);
+        facts.sender = NULL; /* the log shows the disk's fault as nobody's */
+    }
+    if (!refusal)
+        refusal = too_busy(smtpd);
+    if (!refusal)
+        return false;
+    g_clear_pointer(&smtpd->decision, decision_free);
+    smtpd_log_reject(smtpd, &facts, refusal);
+    session_reply(smtpd->session, refusal);
+    return true;
 }
 
 Outcome command_mail(Session *session, const char *line)
@@ -92,25 +107,13 @@ Outcome command_mail(Session *session, const char *line)
             session_reply(session, error);
             return outcome_done();
         }
-        AccessFacts facts = smtpd_facts(smtpd, "MAIL");
-        facts.sender = mail.address;
-        facts.sender_text = mail.text;
-        smtpd->decision = access_check(smtpd->settings->access, ACCESS_MAIL, &facts);
-        const char *refusal = smtpd->decision->kind == DECISION_REJECT ? NULL : no_room(smtpd, mail.size);
-        if (refusal) {
-            g_clear_pointer(&smtpd->decision, decision_free);
-            smtpd_log_reject(smtpd, &facts, refusal);
-            session_reply(smtpd->session, refusal);
-        }
-        bool rejected = !refusal && smtpd->decision->kind == DECISION_REJECT;
-        if (!refusal && !rejected)
-            transaction_begin(smtpd, &mail, smtpd_as_typed(smtpd, line)); /* first: it keeps what the decision asks for, and facts' texts */
-        if (!refusal)
-            smtpd_act_on_decision(smtpd, &facts);
-        if (refusal || rejected) {
+        if (refused(smtpd, &mail)) {
             mail_command_clear(&mail);
             return outcome_done();
         }
+        transaction_begin(smtpd, &mail, smtpd_as_typed(smtpd, line)); /* it keeps what the decision asks for */
+        AccessFacts facts = smtpd_facts(smtpd, "MAIL");
+        smtpd_act_on_decision(smtpd, &facts);
     }
     if (!smtpd->settings->delay_open) {
         Outcome outcome = sink->mail(smtpd);

@@ -1,5 +1,6 @@
 /* command_misc.c - the commands that are neither greeting nor transaction. */
 #include "base/log.h"
+#include "mail/address.h"
 #include "smtp/command.h"
 #include "smtpd/state.h"
 
@@ -59,41 +60,46 @@ Outcome command_starttls(Session *session, const char *line)
     return outcome_done();
 }
 
-/* The address of "VRFY address [SMTPUTF8]": all words but the keyword. NULL: there is none. */
+/* "VRFY address [SMTPUTF8]": the address is all words but the keyword. NULL: there is none. */
 static char *vrfy_address(const char *line, bool utf8_enabled, bool *ret_utf8)
 {
-    g_autoptr(GPtrArray) words = command_words(line);
-    g_autofree char *address = g_strstrip(g_strdup(arguments(line)));
+    static const char keyword[] = "SMTPUTF8";
+    char *address = g_strchomp(g_strdup(arguments(line)));
+    size_t len = strlen(address), keyword_len = strlen(keyword);
+    char *last = len >= keyword_len ? address + len - keyword_len : address;
 
-    if (!words || words->len < 2)
-        return NULL;
-    const char *last = g_ptr_array_index(words, words->len - 1);
-    *ret_utf8 = utf8_enabled && words->len == 3 && g_ascii_strcasecmp(last, "SMTPUTF8") == 0;
-    return g_strdup(*ret_utf8 ? g_ptr_array_index(words, 1) : address);
+    *ret_utf8 = utf8_enabled && g_ascii_strcasecmp(last, keyword) == 0 && (last == address || strchr(" \t", last[-1]));
+    if (*ret_utf8)
+        *last = '\0';
+    g_strchomp(address);
+    if (!*address)
+        g_clear_pointer(&address, g_free);
+    return address;
 }
 
-/* The argument is RCPT's without "TO:": so is the grammar, and so are the checks. The reply shows it as it was given.
- */
+/* The checks are RCPT's, and so is the reply but that it shows the address as it was given. */
 Outcome command_vrfy(Session *session, const char *line)
 {
     Smtpd *smtpd = smtpd_of(session);
-    CommandRules rules = smtpd->settings->rules;
-    g_autofree char *address = vrfy_address(line, rules.smtputf8, &rules.smtputf8);
+    const CommandRules *rules = &smtpd->settings->rules;
+    bool utf8;
+    g_autofree char *address = vrfy_address(line, rules->smtputf8, &utf8);
     RcptCommand rcpt;
+    g_autofree char *bad_address = NULL;
 
     if (smtpd->settings->disable_vrfy) {
         session_reply(session, "502 5.5.1 VRFY command is disabled");
         return outcome_done();
     }
     if (!address) {
-        session_replyf(session, "501 5.5.4 Syntax: VRFY address%s", rules.smtputf8 ? " [SMTPUTF8]" : "");
+        session_replyf(session, "501 5.5.4 Syntax: VRFY address%s", rules->smtputf8 ? " [SMTPUTF8]" : "");
         return outcome_done();
     }
-    g_autofree char *as_rcpt = g_strdup_printf("RCPT TO:%s", address);
-    g_autofree char *error = rcpt_command_parse(as_rcpt, &rules, &rcpt, NULL);
+    g_autofree char *error = vrfy_address_parse(address, rules, utf8, &rcpt, &bad_address);
+    if (bad_address)
+        log_warning("Illegal address syntax from %s in VRFY command: %s", smtpd->client.text, bad_address);
     if (error) {
-        /* What RCPT takes for an option is here part of a bad address. */
-        session_reply(session, g_str_has_prefix(error, "555") ? "501 5.1.3 Bad recipient address syntax" : error);
+        session_reply(session, error);
         return outcome_done();
     }
     AccessFacts facts = smtpd_facts(smtpd, "VRFY");
@@ -106,18 +112,12 @@ Outcome command_vrfy(Session *session, const char *line)
     return outcome_done();
 }
 
+/* A name as it stands in front of a mail address, but for the dot at its end. */
 static bool is_domain(const char *text)
 {
-    bool label = false;
+    size_t len = strlen(text);
 
-    for (; *text; text++) {
-        if (*text == '.' && !label)
-            return false;
-        label = *text != '.';
-        if (label && !g_ascii_isalnum(*text) && *text != '-' && *text != '_')
-            return false;
-    }
-    return label;
+    return len > 0 && text[len - 1] != '.' && address_domain_is_valid(text, false);
 }
 
 /* Fast flush is a later part: nobody is served, and the reply says so. */
@@ -126,7 +126,7 @@ Outcome command_etrn(Session *session, const char *line)
     Smtpd *smtpd = smtpd_of(session);
     const char *domain = arguments(line);
 
-    if (!smtpd->helo) {
+    if (smtpd->settings->helo_required && !smtpd->helo) {
         session_reply(session, "503 Error: send HELO/EHLO first");
     } else if (smtpd->transaction) {
         session_reply(session, "503 Error: MAIL transaction in progress");

@@ -26,12 +26,31 @@ static const Command commands[] = {
 
 G_STATIC_ASSERT(G_N_ELEMENTS(commands) <= SESSION_COMMANDS_MAX);
 
-/* smtpd_delay_reject=no and the client was refused when it came: nothing but QUIT is left to it. */
+/* A header's name and ':', and maybe more: the client speaks to us as if we were past DATA. */
+static bool looks_like_header(const char *word)
+{
+    size_t len = 0;
+
+    while (g_ascii_isgraph(word[len]) && word[len] != ':')
+        len++;
+    return len > 0 && word[len] == ':';
+}
+
+static bool is_no_smtp(const Smtpd *smtpd, const char *line)
+{
+    g_autofree char *word = g_strndup(line, strcspn(line, " \t"));
+
+    return looks_like_header(word) || match_string(smtpd->settings->forbidden_commands, word) == MATCH_YES;
+}
+
+/* smtpd_delay_reject=no and the client was refused when it came: nothing but QUIT is left to it. What speaks no SMTP is
+ * hung up on like anybody else. */
 static bool deny(Session *session, const Command *command)
 {
     const Smtpd *smtpd = smtpd_of(session);
 
-    if (!smtpd->client.denied || command->run == command_quit)
+    if (!smtpd->client.denied || command->run == command_quit ||
+        (!command->verb && is_no_smtp(smtpd, session->line->str)))
         return false;
     session_replyf(session, "503 5.7.0 Error: access denied for %s", smtpd->client.text);
     return true;
@@ -50,16 +69,14 @@ static void refuse_bare_newline(Session *session)
  * replied. */
 static bool rewrite_line(Smtpd *smtpd, GString *line)
 {
-    g_autofree char *replacement = NULL, *refusal = NULL;
-    AccessFacts facts = smtpd_facts(smtpd, smtpd->session->where);
+    g_autofree char *replacement = NULL;
 
     switch (tables_lookup(smtpd->settings->command_filter, line->str, &replacement)) {
     case TABLE_ABSENT:
         return true;
     case TABLE_FAILED:
-        refusal = g_strdup_printf("421 4.3.0 %s Server local data error", smtpd->settings->hostname);
-        smtpd_log_reject(smtpd, &facts, refusal);
-        session_reply(smtpd->session, refusal);
+        smtpd_refuse_for_trouble(smtpd, smtpd->session->where);
+        session_uncounted(smtpd->session);
         return false;
     case TABLE_FOUND:
         break;
@@ -108,23 +125,12 @@ bool command_filter(Session *session, GString *line)
     return is_noop(session, line->str);
 }
 
-/* A header's name and ':', and maybe more: the client speaks to us as if we were past DATA. */
-static bool looks_like_header(const char *word)
-{
-    size_t len = 0;
-
-    while (g_ascii_isgraph(word[len]) && word[len] != ':')
-        len++;
-    return len > 0 && word[len] == ':';
-}
-
 Outcome command_unknown(Session *session, const char *line)
 {
     Smtpd *smtpd = smtpd_of(session);
-    g_autofree char *word = g_strndup(line, strcspn(line, " \t"));
 
-    if (looks_like_header(word) || match_string(smtpd->settings->forbidden_commands, word) == MATCH_YES) {
-        g_autofree char *shown = log_quote(line, MIN(strlen(line), 100));
+    if (is_no_smtp(smtpd, line)) {
+        g_autofree char *shown = log_escape(line, MIN(strlen(line), 100));
         log_warning("non-SMTP command from %s: %s", smtpd->client.text, shown);
         session_reply(session, "221 2.7.0 Error: I can break rules, too. Goodbye.");
         session_hang_up(session);
@@ -143,6 +149,7 @@ const ServerClass smtpd_class = {
     .early_talker = client_early,
     .content = content_piece,
     .end = content_end,
+    .footer = smtpd_footer,
     .in_transaction = transaction_in,
     .bare_newline = refuse_bare_newline,
     .broken = client_broken,

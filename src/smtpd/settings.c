@@ -59,7 +59,6 @@ static void read_limits(Settings *settings)
         .junk_limit = (int)config_int(config, "smtpd_junk_command_limit"),
         .error_sleep_ms = config_seconds(config, "smtpd_error_sleep_time") * 1000,
         .soft_bounce = config_bool(config, "soft_bounce"),
-        .reject_footer = config_string(config, "smtpd_reject_footer"),
     };
 }
 
@@ -71,6 +70,9 @@ static void read_protocol(Settings *settings)
     settings->inet_protocols = protocols;
     settings->hostname = config_string(config, "myhostname");
     settings->banner = config_string(config, "smtpd_banner");
+    settings->reject_footer = config_string(config, "smtpd_reject_footer");
+    settings->expansion_filter = config_string(config, "smtpd_expansion_filter");
+    settings->soft_bounce = config_bool(config, "soft_bounce");
     settings->mail_name = config_string(config, "mail_name");
     settings->helo_required = config_bool(config, "smtpd_helo_required");
     settings->disable_vrfy = config_bool(config, "disable_vrfy_command");
@@ -161,7 +163,10 @@ static bool read_lists(Settings *settings, GError **error)
     if (!settings->discard_maps)
         return false;
     settings->command_filter = tables_open(config_string(config, "smtpd_command_filter"), error);
-    return settings->command_filter != NULL;
+    if (!settings->command_filter)
+        return false;
+    settings->footer_maps = tables_open(config_string(config, "smtpd_reject_footer_maps"), error);
+    return settings->footer_maps != NULL;
 }
 
 /* local_header_rewrite_clients: of its words, those that need no more than the client's address. */
@@ -240,6 +245,7 @@ void settings_free(Settings *settings)
     route_free(settings->route);
     tables_free(settings->discard_maps);
     tables_free(settings->command_filter);
+    tables_free(settings->footer_maps);
     match_list_free(settings->noop_commands);
     match_list_free(settings->forbidden_commands);
     match_list_free(settings->bare_newline_exclusions);

@@ -28,6 +28,7 @@ enum {
     EHLO_SMTPUTF8 = 1 << 12,
     EHLO_CHUNKING = 1 << 13,
     EHLO_SILENT_DISCARD = 1 << 14,
+    EHLO_UNKNOWN = 1 << 15, /* the table that knows cannot be asked */
 };
 
 typedef struct {
@@ -37,6 +38,9 @@ typedef struct {
     Access *access;
 
     const char *hostname, *banner, *mail_name, *inet_protocols;
+    const char *reject_footer, *expansion_filter;
+    Tables *footer_maps;
+    bool soft_bounce;
     bool helo_required, disable_vrfy, delay_reject, delay_open, peername_lookup, port_logging, hide_client_session;
     bool ipv4, ipv6;
     CommandRules rules; /* without what depends on the client's discarded keywords */

@@ -58,7 +58,8 @@ typedef struct {
     bool discard, hold;
     char *filter, *redirect; /* FILTER and REDIRECT actions; NULL: none */
     GPtrArray *bcc;          /* BCC actions */
-    guint64 size;            /* octets of lines received, with two for each line end */
+    guint64 size;        /* octets of records received (command_data.c) */
+    guint64 open_octets; /* of the record that is not complete */
     bool too_big;
     size_t held;  /* octets of memory in the account */
     bool chunked; /* BDAT was used */
@@ -121,11 +122,16 @@ bool smtpd_in_chunks(const Smtpd *smtpd);       /* BDAT was used: MAIL, RCPT and
 AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state); /* borrowed texts */
 /* Logs "QID: reject: STATE from C: text; from=<..> ..." */
 void smtpd_log_reject(const Smtpd *smtpd, const AccessFacts *facts, const char *text);
+char *smtpd_footer(const Session *session, const Reply *reply); /* ServerClass.footer */
 /* "QID: client=...": once a message; id NULL: NOQUEUE. */
 void smtpd_log_client(const Smtpd *smtpd, const char *id);
 /* smtpd_forbid_bare_newline = reject: logs and replies. */
 void smtpd_refuse_bare_newline(Smtpd *smtpd, const AccessFacts *facts);
-/* Acts on smtpd->decision once: logs, prepends, notes. True: it is a refusal; replied and logged. */
+/* A table that the session cannot do without fails: logs, says 421. */
+void smtpd_refuse_for_trouble(Smtpd *smtpd, const char *where);
+/* Acts on smtpd->decision once: logs, prepends, notes. A refusal is returned for the caller to give. */
+Reply *smtpd_take_decision(Smtpd *smtpd, const AccessFacts *facts);
+/* The same; true: it is a refusal, and was replied. */
 bool smtpd_act_on_decision(Smtpd *smtpd, const AccessFacts *facts);
 
 /* --- client.c --- */

@@ -16,6 +16,7 @@ AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state)
     const Transaction *transaction = smtpd->transaction;
     AccessFacts facts = {
         .state = state,
+        .client = smtpd->client.text,
         .client_name = smtpd->client.name,
         .client_addr = smtpd->client.addr,
         .client_port = smtpd->client.port,
@@ -44,7 +45,13 @@ AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state)
 
 void smtpd_log_reject(const Smtpd *smtpd, const AccessFacts *facts, const char *text)
 {
-    g_autofree char *line = access_log_line("reject", facts, smtpd->protocol, text);
+    g_autofree char *shown = g_strdup(text);
+    if (smtpd->settings->soft_bounce && shown[0] == '5') { /* as the client gets it */
+        shown[0] = '4';
+        if (g_str_has_prefix(shown + 3, " 5."))
+            shown[4] = '4';
+    }
+    g_autofree char *line = access_log_line("reject", facts, smtpd->protocol, shown);
 
     log_info("%s: %s", smtpd_queue_id(smtpd), line);
 }
@@ -60,7 +67,7 @@ void smtpd_log_client(const Smtpd *smtpd, const char *id)
         g_string_append_printf(line, ", sasl_method=%s, sasl_username=%s", smtpd->sasl_method, smtpd->sasl_username);
     if (ident && *ident)
         g_string_append_printf(line, ", orig_queue_id=%s", ident);
-    if (smtpd->forwarded.given & ~(1u << XF_IDENT)) {
+    if (smtpd->forwarded.given & ~(1u << XF_IDENT | 1u << XF_SOURCE)) {
         g_string_append_printf(line, ", orig_client=%s", origin->name);
         if (strcmp(origin->addr, "unknown") != 0)
             g_string_append_printf(line, "[%s]", origin->addr);
@@ -74,6 +81,14 @@ void smtpd_refuse_bare_newline(Smtpd *smtpd, const AccessFacts *facts)
                                             smtpd->settings->hostname);
 
     smtpd_log_reject(smtpd, facts, "bare <LF> received");
+    session_reply(smtpd->session, text);
+}
+
+void smtpd_refuse_for_trouble(Smtpd *smtpd, const char *where)
+{
+    g_autofree char *text = g_strdup_printf("421 4.3.0 %s Server local data error", smtpd->settings->hostname);
+
+    log_info("%s: reject: %s from %s: %s", smtpd_queue_id(smtpd), where, smtpd->client.text, text);
     session_reply(smtpd->session, text);
 }
 
@@ -109,17 +124,25 @@ static void take_actions(Transaction *transaction, Decision *decision)
         g_ptr_array_add(transaction->bcc, g_strdup(g_ptr_array_index(decision->bcc, i)));
 }
 
-bool smtpd_act_on_decision(Smtpd *smtpd, const AccessFacts *facts)
+Reply *smtpd_take_decision(Smtpd *smtpd, const AccessFacts *facts)
 {
     g_autoptr(Decision) decision = g_steal_pointer(&smtpd->decision);
 
     log_notes(smtpd, decision->log);
     if (decision->kind == DECISION_REJECT) {
         smtpd_log_reject(smtpd, facts, decision->reply);
-        session_reply(smtpd->session, decision->reply);
-        return true;
+        return reply_new(decision->reply);
     }
     if (smtpd->transaction)
         take_actions(smtpd->transaction, decision);
-    return false;
+    return NULL;
+}
+
+bool smtpd_act_on_decision(Smtpd *smtpd, const AccessFacts *facts)
+{
+    Reply *refusal = smtpd_take_decision(smtpd, facts);
+
+    if (refusal)
+        session_reply_take(smtpd->session, refusal);
+    return refusal != NULL;
 }
