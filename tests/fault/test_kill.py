@@ -214,3 +214,35 @@ def test_kill_any(gatepost):
 @pytest.mark.parametrize('seed', range(5))
 def test_kill_any_of_500(gatepost, seed):
     check(gatepost, 100, seed)
+
+
+def test_master_killed(gatepost):
+    """Its services notice, take nobody new, finish what they are at, and are gone soon; the next start need not wait for them."""
+    with gatepost(SETTINGS, services={'after': AFTER}) as mta:
+        with mta.session('after') as busy, mta.session('after') as idle:
+            busy.envelope()
+            busy.cmd('DATA', 354)
+            busy.send(b'Subject: 1\r\n\r\n')
+            master, *services = [process.pid for process in processes(mta)]
+            kill(mta, [master])
+
+            def refused():
+                try:
+                    mta.connect('after').close()
+                    return False
+                except ConnectionRefusedError:
+                    return True
+
+            until(refused, 'nobody new')
+            busy.send(b'body\r\n.\r\n')
+            busy.expect('~250 2.0.0 Ok: queued as .*')
+            idle.sock.settimeout(10 * PATIENCE)
+            rest = idle.rest()
+            assert rest == b'' or rest.startswith(b'421 '), rest
+            until(lambda: all(gone(pid) for pid in services), 'the services end without a master', 15)
+            mta.start()
+            mta.maildir('alice').wait(1)
+        with mta.session('after') as client:
+            client.message('Subject: 2\n\nbody\n', wanted=250)
+        mta.maildir('alice').wait(2)
+        assert len(mta.maildir('alice').files()) == 2
