@@ -45,7 +45,7 @@ def wait_until_delivered(system, messages):
 def run_once(system, stage, messages):
     """One run: messages per second, and milliseconds of processor time per message."""
     part = 'accept' if stage == 'accept' else 'all'
-    port = {'front': system.front, 'accept': system.accept, 'path': system.path}[stage]
+    port = getattr(system, stage)
     if stage == 'path':
         system.empty_maildir()
     cpu = measure.cpu_seconds(system.root_pid(part))
@@ -95,15 +95,19 @@ def spread(values):
     return f'{middle:.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})'
 
 
-def ratios(results, index):
+def ratios(results, index, other='postfix'):
     """gatepost over Postfix, round by round: both runs of a round had the same company on the machine."""
-    return [g[index] / p[index] for g, p in zip(results['gatepost'], results['postfix']) if p[index] > 0]
+    return [g[index] / p[index] for g, p in zip(results['gatepost'], results[other]) if p[index] > 0]
 
 
 def print_stage(name, title, results):
     for system, runs in results.items():
         print(f'{title:30} {system:9} {spread([r[0] for r in runs]):>26} {spread([r[1] for r in runs]):>26}')
-    if len(results) == 2:
+    if 'gatepost' in results and 'nginx' in results:
+        rate, cpu = ratios(results, 0, 'nginx'), ratios(results, 1, 'nginx')
+        print(f'{"":30} {"to nginx":9} {spread(rate):>26} {spread(cpu):>26}   wanted: time below 1: '
+              f'{"met" if statistics.median(cpu) < 1 else "NOT met"}')
+    if 'gatepost' in results and 'postfix' in results:
         rate, cpu = ratios(results, 0), ratios(results, 1)
         print(f'{"":30} {"ratio":9} {spread(rate):>26} {spread(cpu):>26}', end='')
         if name in BOUNDS:
@@ -164,6 +168,16 @@ def make_systems(args, top):
     return systems
 
 
+def make_nginx(args, top):
+    """What only passes through, for the front stage."""
+    if 'front' not in args.stages or os.getuid() != 0:
+        return []
+    if not shutil.which('nginx') or not os.path.exists('/usr/lib/nginx/modules/ngx_mail_module.so'):
+        print("No row of nginx's mail proxy: Debian's libnginx-mod-mail is not installed.")
+        return []
+    return [instances.Nginx(top, 23120)]
+
+
 def main():
     args = parse_arguments()
     for program in ('smtp-source', 'smtp-sink', 'haproxy'):
@@ -173,18 +187,20 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     top = tempfile.mkdtemp(prefix='gatepost-bench.')
     os.chmod(top, 0o755)
-    systems, sink, figures = [], None, {}
+    systems, passers, sink, figures = [], [], None, {}
     try:
         sink = instances.start_sink()
         systems = make_systems(args, top)
-        for system in systems:
+        passers = make_nginx(args, top)
+        for system in systems + passers:
             system.start()
         print(f'{CLIENTS} clients, {OCTETS} octets, {args.rounds} runs in turn, {os.cpu_count()} processors; '
               'median (least to most)\n')
         print(f'{"":30} {"system":9} {"messages/s":>26} {"processor ms/message":>26}')
         for name, title, messages in STAGES:
             if name in args.stages:
-                figures[name] = measure_stage(systems, name, messages // 5 if args.quick else messages, args.rounds)
+                turns = systems + passers if name == 'front' else systems
+                figures[name] = measure_stage(turns, name, messages // 5 if args.quick else messages, args.rounds)
                 print_stage(name, title, figures[name])
         if 'memory' in args.stages:
             client_side_kb = measure.kernel_kb_of_client_side(1000)
@@ -192,11 +208,11 @@ def main():
             print_memory(figures['memory'])
     except (RuntimeError, subprocess.SubprocessError) as why:
         print(f'run.py: {why}', file=sys.stderr)
-        for system in systems:
+        for system in systems + passers:
             sys.stderr.write(system.log_tail())
         sys.exit(1)
     finally:
-        for system in systems:
+        for system in systems + passers:
             system.stop()
         if sink:
             instances.end(sink)
