@@ -135,8 +135,12 @@ static bool early(Session *session, const char *after)
 
 static void broken(Session *session, const char *reason)
 {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* sessions of one test may end at the same time */
+
+    pthread_mutex_lock(&lock);
     g_strlcpy(broken_reason, reason, sizeof broken_reason);
     g_strlcpy(broken_where, session->where, sizeof broken_where);
+    pthread_mutex_unlock(&lock);
     broken_count++;
 }
 
