@@ -1,5 +1,5 @@
-/* quarantine_put.c - for the end-to-end tests: puts standard input (LF line ends) into a quarantine as a filter would,
- * and says its id.
+/* quarantine_put.c - for the tests of the whole: puts standard input (LF line ends) into a quarantine as a filter
+ * would, `count` times, and says each id when it is stored.
  *
  *     quarantine_put DIRECTORY sender=a@b recipient=c@d ... reason=... nexthop=... trace=... body=8bit utf8=yes
  * NAME=... ... */
@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const struct {
     const char *word;
@@ -60,6 +61,15 @@ static void read_content(Content *content)
     free(line);
 }
 
+/* Each line is one write: whoever records our calls sees what was promised when. */
+static void say(const char *text)
+{
+    g_autofree char *line = g_strconcat(text, "\n", NULL);
+
+    if (write(STDOUT_FILENO, line, strlen(line)) < 0)
+        _exit(3);
+}
+
 int main(int argc, char **argv)
 {
     static const QuarantineVerdict verdict = {"checks", "quarantine", "because", 5};
@@ -69,20 +79,30 @@ int main(int argc, char **argv)
     XfAttrs client = {0};
     QuarantineMessage message = {
         .envelope = envelope, .client = &client, .reason = "test", .verdicts = &verdict, .verdict_count = 1};
-    g_autofree char *id = NULL;
+    bool stored;
+    int count = 1;
 
     if (argc < 3)
         return 2;
     umask(077);
-    for (int i = 2; i < argc; i++)
+    for (int i = 2; i < argc; i++) {
         take_word(argv[i], &message, envelope, &client);
+        if (value_of(argv[i], "count"))
+            count = atoi(value_of(argv[i], "count"));
+    }
     envelope->arrival_us = clock_wall_us();
     g_autoptr(Quarantine) quarantine = quarantine_open(argv[1], &error);
     message.content = content_new("/tmp", &account);
     read_content(message.content);
-    bool stored = quarantine && quarantine_store(quarantine, &message, &id, &error);
+    for (stored = quarantine != NULL; stored && count > 0; count--) {
+        g_autofree char *id = NULL;
+        stored = quarantine_store(quarantine, &message, &id, &error);
+        if (stored)
+            say(id);
+    }
+    if (!stored)
+        say(error->message);
     content_free(message.content);
     xf_attrs_clear(&client);
-    puts(stored ? id : error->message);
     return stored ? 0 : 1;
 }
