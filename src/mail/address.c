@@ -212,17 +212,6 @@ static bool read_address(Lexer *lexer, GString *out)
     return true;
 }
 
-/* "a@b." is "a@b". */
-static void drop_last_dot(GString *address)
-{
-    const char *domain = address_domain(address->str);
-    size_t len = address->len;
-
-    if (domain && len > 2 && address->str[len - 1] == '.' && address->str[len - 2] != '.' &&
-        domain < address->str + len - 1)
-        g_string_truncate(address, len - 1);
-}
-
 char *address_parse_path(const char *text, size_t len, bool strict)
 {
     g_autoptr(GString) token = g_string_new(NULL);
@@ -238,7 +227,6 @@ char *address_parse_path(const char *text, size_t len, bool strict)
     skip_separators(&lexer);
     if (lexer.type != END || (strict && (lexer.had_extra || out->str[0] == '@')))
         return NULL;
-    drop_last_dot(out);
     return g_string_free(g_steal_pointer(&out), FALSE);
 }
 

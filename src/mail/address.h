@@ -4,7 +4,7 @@
 #include <stdbool.h>
 
 /* Path of MAIL or RCPT, text between (or without) the brackets, as smtpd(8) accepts it: comments dropped, source route cut, one address.
- * Returns the internal form ("" for an empty path); NULL where the syntax is bad. strict: strict_rfc821_envelopes' rules beyond the brackets. */
+ * Returns the internal form ("" for an empty path; a dot at the end of the domain stays); NULL where the syntax is bad. strict: strict_rfc821_envelopes' rules beyond the brackets. */
 char *address_parse_path(const char *text, size_t len, bool strict);
 /* domain as smtpd(8) checks it: labels, lengths, literals. utf8: SMTPUTF8 was declared */
 bool address_domain_is_valid(const char *domain, bool utf8);

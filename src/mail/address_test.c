@@ -35,7 +35,7 @@ static const struct {
     {"a..b@x", "a..b@x", "a..b@x"},
     {".a.@x", ".a.@x", ".a.@x"},
     {".", ".", "."},
-    {"a@x.", "a@x", "a@x"},
+    {"a@x.", "a@x.", "a@x."},
     {"a@x..", "a@x..", "a@x.."},
     {"a(one (two)) @x", "a@x", NULL},
     {"a.(c)b@x", "a.b@x", NULL},

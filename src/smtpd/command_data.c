@@ -54,6 +54,16 @@ Outcome command_data(Session *session, const char *line)
 
 /* --- BDAT --- */
 
+#define CHUNK_TOO_LONG "552 5.3.4 Chunk exceeds message size limit"
+
+/* Chunks are read also where they are refused, but not without end: one and a half of what a message may have. */
+static bool too_many_octets(const Smtpd *smtpd)
+{
+    guint64 limit = (guint64)smtpd->settings->message_size_limit;
+
+    return limit > 0 && smtpd->chunk_octets > limit + limit / 2;
+}
+
 /* The chunk's payload comes whatever we think of it: it is read, and the reply is given behind it. */
 static void skip_chunk(Smtpd *smtpd, guint64 size, bool last, Reply *reply)
 {
@@ -90,7 +100,7 @@ static void take_chunk(Smtpd *smtpd, guint64 size, bool last)
 
     if (limit > 0 && (size > (guint64)limit || transaction->size + transaction->open_octets > (guint64)limit - size)) {
         log_chunk(smtpd, "BDAT request from ", " exceeds message size limit");
-        skip_chunk(smtpd, size, last, reply_new("552 5.3.4 Chunk exceeds message size limit"));
+        skip_chunk(smtpd, size, last, reply_new(CHUNK_TOO_LONG));
         return;
     }
     transaction_begin_content(smtpd);
@@ -142,7 +152,15 @@ Outcome command_bdat(Session *session, const char *line)
         session_reply(session, "521 5.5.4 Syntax: BDAT count [LAST]");
         return outcome_done();
     }
+    if (!session->waiting)
+        smtpd->chunk_octets = size < G_MAXINT64 - smtpd->chunk_octets ? smtpd->chunk_octets + size : G_MAXINT64;
     g_autofree char *error = session->waiting ? NULL : chunk_error(smtpd, size, last);
+    if (too_many_octets(smtpd)) {
+        log_chunk(smtpd, "too much BDAT content -- disabling further input from ", "");
+        session_reply(session, error ? error : CHUNK_TOO_LONG);
+        session_hang_up(session);
+        return outcome_done();
+    }
     if (error) {
         skip_chunk(smtpd, size, last, reply_new(error));
         return outcome_done();
@@ -219,9 +237,11 @@ Outcome content_piece(Session *session, const char *data, size_t len, bool ends_
 static void give_up_chunks(Smtpd *smtpd)
 {
     bool in_mail = smtpd->transaction || smtpd->chunk_in_mail;
+    guint64 octets = smtpd->chunk_octets;
 
     transaction_end(smtpd, true);
     smtpd->chunk_refused = !smtpd->session->bdat_last;
+    smtpd->chunk_octets = smtpd->chunk_refused ? octets : 0;
     smtpd->chunk_in_mail = smtpd->chunk_refused && in_mail;
 }
 

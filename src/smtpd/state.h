@@ -85,6 +85,7 @@ struct Smtpd {
     char *typed;                       /* the command under way, if blanks stand before it; else NULL */
     Reply *refusal;                    /* what the sink says instead of yes; the reply of a chunk that is skipped */
     bool chunk_refused;                /* BDAT failed: further chunks are discarded until LAST or RSET */
+    guint64 chunk_octets;              /* announced in all chunks of a message, refused ones, too */
     bool chunk_in_mail;                /* and that was behind a MAIL */
 };
 

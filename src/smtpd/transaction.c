@@ -83,6 +83,7 @@ void transaction_end(Smtpd *smtpd, bool aborted)
 
     xf_attrs_clear(&smtpd->forwarded);
     smtpd->chunk_refused = smtpd->chunk_in_mail = false;
+    smtpd->chunk_octets = 0;
     if (!transaction)
         return;
     if (aborted)

@@ -12,7 +12,7 @@ TROUBLE = '421 4.3.0 mx.gate.test Server local data error'
 UNLISTED = 'Recipient address rejected: User unknown in virtual mailbox table'
 
 SERVICES = {
-    'smtp': '', 'strict': '-o strict_rfc821_envelopes=yes', 'noutf8': '-o smtputf8_enable=no',
+    'smtp': '', 'small': '-o message_size_limit=533', 'strict': '-o strict_rfc821_envelopes=yes', 'noutf8': '-o smtputf8_enable=no',
     'denied': '-o smtpd_delay_reject=no -o smtpd_client_restrictions=reject', 'short': '-o line_length_limit=600',
     'xdenied': '-o smtpd_delay_reject=no -o { smtpd_client_restrictions = check_client_access inline:{a.test=reject} }',
     'xforward': '-o smtpd_authorized_xforward_hosts=127.0.0.0/8', 'helo': '-o smtpd_helo_required=yes',
@@ -87,6 +87,10 @@ SESSIONS = {
     'denied_xclient': ('xdenied', [('XCLIENT NAME=a.test ADDR=192.0.2.1', '554 5.7.1 <a.test[192.0.2.1]>: Client host rejected: Access denied'),
                                    ('NOOP', '503 5.7.0 Error: access denied for a.test[192.0.2.1]')],
                        [r'NOQUEUE: reject: XCLIENT from a\.test\[192\.0\.2\.1\]: 554 .*; proto=SMTP']),
+    'last_dot': ('smtp', [(EHLO, 250), ('MAIL FROM:<a@b.example.>', 250), ('RCPT TO:<x@virt.test.>', f'550 5.1.1 <x@virt.test.>: {UNLISTED}'),
+                          ('RCPT TO:<alice@virt.test.>', 250)],
+                 [rf'NOQUEUE: reject: RCPT from {C}: 550 5\.1\.1 <x@virt\.test\.>: {UNLISTED}; from=<a@b\.example\.> '
+                  r'to=<x@virt\.test\.> proto=ESMTP helo=<client\.example>', f'QID: client={C}']),
     'forwarded_source': ('xforward', [(EHLO, 250), ('XFORWARD SOURCE=REMOTE', 250), (MAIL, 250), (RCPT, 250)], [f'QID: client={C}']),
     'no_features': ('nofeatures', [(EHLO, TROUBLE)],
                     [f"warning: don't know what EHLO features to announce to {C}", f'NOQUEUE: reject: EHLO from {C}: {TROUBLE}']),
@@ -152,3 +156,30 @@ def test_totals(mta, service, steps, totals):
         if service != 'nofilter':
             client.quit()
     mta.log.wait_text(f'disconnect from localhost[127.0.0.1] {totals}', mark, 'smtpd')
+
+
+@pytest.mark.gatepost_only
+@pytest.mark.parametrize('chunks', [[(801, 552)], [(500, 250), (301, 552)], [(600, 552), (201, 551)], [(400, 503), (200, 551), (201, 551)]])
+def test_too_much_in_chunks(mta, chunks):
+    """One and a half of message_size_limit, counted over all chunks; the last is not even read (Postfix of 3.12)."""
+    mark = mta.log.mark()
+    with mta.session('small') as client:
+        if chunks[0][1] != 503:
+            client.envelope()
+        for size, code in chunks[:-1]:
+            client.cmd(f'BDAT {size}\r\n'.encode() + b'x' * size, code)
+        client.cmd(f'BDAT {chunks[-1][0]}', chunks[-1][1])
+        client.expect_close()
+    mta.log.wait(f'warning: [0-9A-Z]+: too much BDAT content -- disabling further input from {C}', mark, 'smtpd')
+
+
+@pytest.mark.parametrize('between', ['RSET', 'EHLO x'])
+def test_chunks_of_another_message(mta, between):
+    with mta.session('small') as client:
+        for _ in range(3):
+            client.envelope()
+            client.cmd(b'BDAT 500\r\n' + b'x' * 500, 250)
+            client.cmd(between, 250)
+        for _ in range(3):
+            client.envelope()
+            client.cmd(b'BDAT 500 LAST\r\n' + b'x' * 500, 250)
