@@ -59,7 +59,12 @@ GPtrArray *rewrite_lookup(const Job *job, const AddressMaps *maps, const char *a
     if (tables_is_empty(maps->tables))
         return NULL;
     AddressLookup how = {cleanup->delimiters, domain_is_ours(cleanup, address), true};
-    switch (tables_lookup_address(maps->tables, address, &how, &value, &extension)) {
+    g_autofree char *external = address_quote(address);
+    TableResult result = tables_lookup_address(maps->tables, external, &how, &value, &extension);
+    /* Tables have addresses in the form that people write, but some have the other. */
+    if (result == TABLE_ABSENT && strcmp(external, address) != 0)
+        result = tables_lookup_address(maps->tables, address, &how, &value, &extension);
+    switch (result) {
     case TABLE_FOUND:
         return complete_results(job, maps, value, address, extension);
     case TABLE_FAILED:

@@ -296,10 +296,12 @@ static char *virtual_main_cf(const Fixture *fixture, unsigned uid, unsigned gid)
 {
     return g_strdup_printf("virtual_mailbox_base = %s/mail\n"
                            "virtual_mailbox_maps = inline:{u@v.test=v/u/, box@v.test=v/box, up@v.test=x/../y/, "
+                           "{\"q;r\"@v.test=v/q/}, "
                            "nouid@v.test=v/nouid/}\n"
-                           "virtual_uid_maps = inline:{u@v.test=%u, box@v.test=%u, up@v.test=%u, other@v.test=4242}\n"
+                           "virtual_uid_maps = inline:{u@v.test=%u, box@v.test=%u, up@v.test=%u, {\"q;r\"@v.test=%u}, "
+                           "other@v.test=4242}\n"
                            "virtual_gid_maps = static:%u\nvirtual_minimum_uid = 1\nrecipient_delimiter = +\n",
-                           fixture->directory, uid, uid, uid, gid);
+                           fixture->directory, uid, uid, uid, uid, gid);
 }
 
 static void virtual_delivers_to_maildirs(void **state)
@@ -308,13 +310,14 @@ static void virtual_delivers_to_maildirs(void **state)
     g_autofree char *main_cf = virtual_main_cf(fixture, getuid(), getgid());
 
     start(fixture, "virtual", "virtual", main_cf);
-    make_message(fixture, "U+ext@v.test none@v.test box@v.test up@v.test nouid@v.test", CONTENT);
+    make_message(fixture, "U+ext@v.test none@v.test box@v.test up@v.test nouid@v.test q;r@v.test", CONTENT);
     assert_delivery(fixture, "v.test", false,
                     "0 sent 2.0.0 plain delivered to maildir\n"
                     "1 bounced 5.1.1 plain unknown user: \"none@v.test\"\n"
                     "2 deferred 4.3.5 plain mail system configuration error\n"
                     "3 deferred 4.3.5 plain mail system configuration error\n"
-                    "4 deferred 4.3.5 plain mail system configuration error");
+                    "4 deferred 4.3.5 plain mail system configuration error\n"
+                    "5 sent 2.0.0 plain delivered to maildir");
     g_autofree char *path = only_file("mail/v/u/new");
     g_autofree char *text = NULL;
     assert_true(g_file_get_contents(path, &text, NULL, NULL));
@@ -468,7 +471,8 @@ static void serve_script(Server *server, FILE *in, int fd)
             return;
         } else if (step->wanted[0]) {
             line = read_line(in);
-            if (!line || !g_str_has_prefix(line, step->wanted)) {
+            g_autofree char *whole = line ? g_strconcat(line, "$", NULL) : NULL; /* a wanted line may end in '$' */
+            if (!line || !g_str_has_prefix(whole, step->wanted)) {
                 server->problem = g_strdup_printf("wanted %s, got %s", step->wanted, line ? line : "nothing");
                 return;
             }
@@ -563,6 +567,18 @@ static const Script scripts[] = {
            {"EHLO", "500 what"},
            {"HELO mx.gate.test", "250 hi"},
            MAIL,
+           RCPT,
+           DATA,
+           {".", "250 ok"},
+           {"QUIT", "221"},
+           {0}},
+     NULL, "a@y.test", "0 sent 2.0.0 plain 250 ok"},
+    {"HELO refused", "", STEPS{GREETING, {"EHLO", "502 what"}, {"HELO", "550 5.7.0 not you"}, {"QUIT", "221"}, {0}},
+     NULL, "a@y.test", "0 bounced 5.7.0 site host " HOST " refused to talk to me: 550 5.7.0 not you"},
+    {"SIZE without a number", "",
+     STEPS{GREETING,
+           {"EHLO", "250-hi\r\n250 SIZE"},
+           {"MAIL FROM:<s@x.test>$", "250 ok"},
            RCPT,
            DATA,
            {".", "250 ok"},
@@ -664,8 +680,8 @@ static void smtp_sends_what_was_offered(void **state)
         {"EHLO mx.gate.test", "250-mx.peer.test\r\n250-SIZE 0\r\n250-PIPELINING\r\n250-DSN\r\n250-XFORWARD NAME ADDR "
                               "HELO IDENT\r\n250 8BITMIME"},
         {"XFORWARD NAME=client.test ADDR=192.0.2.7 HELO=[UNAVAILABLE] IDENT=", "250 2.0.0 Ok"},
-        {"MAIL FROM:<s@x.test> SIZE=23 BODY=8BITMIME RET=HDRS ENVID=E+2B", ""},
-        {"RCPT TO:<\"b c\"@y.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;alias@y.test", "250 2.1.0 Ok\r\n250 2.1.5 Ok"},
+        {"MAIL FROM:<s@x.test> SIZE=23 BODY=8BITMIME ENVID=E+2B RET=HDRS", ""},
+        {"RCPT TO:<\"b c\"@y.test> ORCPT=rfc822;alias@y.test NOTIFY=SUCCESS,FAILURE", "250 2.1.0 Ok\r\n250 2.1.5 Ok"},
         {"DATA", "354 go"},
         {".", "250-2.6.0 two\r\n250 2.6.0 lines"},
         {"QUIT", "221"},
@@ -742,6 +758,34 @@ static void smtp_tries_the_next_address(void **state)
     stop(fixture);
 }
 
+/* One recipient is refused for now: the next address may take it, and the others are not sent to that one again. */
+static void smtp_leaves_a_refused_recipient_to_the_next_address(void **state)
+{
+    Fixture *fixture = *state;
+    static const Step steps[] = {GREETING,
+                                 EHLO,
+                                 MAIL,
+                                 {"RCPT TO:<a@y.test>", "450 4.2.1 later"},
+                                 {"RCPT TO:<b@y.test>", "250 ok"},
+                                 DATA,
+                                 {".", "250 2.0.0 ok"},
+                                 {"QUIT", "221"},
+                                 {0}};
+    Server server;
+    g_autofree char *nexthop = NULL;
+
+    start(fixture, "smtp", "smtp", "");
+    make_message(fixture, "a@y.test b@y.test", CONTENT);
+    start_server(&server, steps, NULL, &nexthop);
+    g_autofree char *by_name = g_strconcat("localhost", strrchr(nexthop, ':'), NULL);
+    g_autofree char *got = deliver(fixture, by_name, false);
+    assert_non_null(strstr(got, "1 sent 2.0.0 plain 250 2.0.0 ok"));
+    assert_non_null(strstr(got, "0 deferred 4.4.1 site connect to localhost[::1]:"));
+    assert_logged(": host localhost[127.0.0.1] said: 450 4.2.1 later (in reply to RCPT TO command)\n");
+    finish_server(&server);
+    stop(fixture);
+}
+
 static void smtp_does_not_end_a_damaged_message(void **state)
 {
     Fixture *fixture = *state;
@@ -780,6 +824,7 @@ int main(void)
         TEST(smtp_sends_what_was_offered),
         TEST(smtp_says_why_it_cannot_connect),
         TEST(smtp_tries_the_next_address),
+        TEST(smtp_leaves_a_refused_recipient_to_the_next_address),
         TEST(smtp_does_not_end_a_damaged_message),
     };
     signal(SIGPIPE, SIG_IGN); /* as in every service process */

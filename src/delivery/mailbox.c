@@ -42,8 +42,13 @@ void mailbox_clear(Mailbox *mailbox)
 static TableResult look_up(const Mailboxes *mailboxes, const Tables *tables, const char *address, char **ret_value)
 {
     const AddressLookup how = {.delimiters = mailboxes->delimiters, .with_at_domain = true};
+    g_autofree char *external = address_quote(address);
+    TableResult result = tables_lookup_address(tables, external, &how, ret_value, NULL);
 
-    return tables_lookup_address(tables, address, &how, ret_value, NULL);
+    /* Tables have addresses in the form that people write, but some have the other. */
+    if (result == TABLE_ABSENT && strcmp(external, address) != 0)
+        result = tables_lookup_address(tables, address, &how, ret_value, NULL);
+    return result;
 }
 
 /* A uid or gid. 0 is nobody's mailbox. */

@@ -79,13 +79,15 @@ static void try_addresses(const Smtp *smtp, Attempt *attempt, const SmtpRoute *r
         g_autofree char *text = NULL;
         Client *client = smtp_connect(smtp, route, i, &peer, &text);
         bool done = false;
-        if (i > 0 && failure->text)
+        if (i > 0 && failure->relay)
             log_info_as("smtp", "%s: %s", attempt->request->id,
                         failure->text); /* only the last one gets into delivery lines */
         if (client) {
             sessions--;
-            done = smtp_session(smtp, attempt, route, &peer, client, failure);
+            bool last = i + 1 == addresses || sessions == 0;
+            done = smtp_session(smtp, attempt, route, &peer, client, last, failure);
         } else {
+            log_info_as("smtp", "%s", text);
             smtp_failure_set(failure, "4.4.1", true, NULL, text);
         }
         smtp_peer_clear(&peer);

@@ -1,4 +1,5 @@
 /* smtp_content.c - the message itself, and the answer to it. */
+#include "base/log.h"
 #include "delivery/smtp_session.h"
 
 #include <string.h>
@@ -10,12 +11,17 @@ typedef struct {
     Client *client;
     gint64 limit;
     gint64 column;
+    const char *id; /* NULL: it was logged that a line was broken */
 } LineWriter;
 
 static bool write_piece(LineWriter *writer, const char *data, size_t len, bool ends_line, GError **error)
 {
     while (writer->limit > 0 && writer->column + (gint64)len > writer->limit) {
         size_t part = (size_t)(writer->limit - writer->column);
+        if (writer->id)
+            log_info_as("smtp", "%s: breaking line > %" G_GINT64_FORMAT " bytes with <CR><LF>SPACE", writer->id,
+                        writer->limit);
+        writer->id = NULL;
         if (!client_content(writer->client, data, part, true, error) ||
             !client_content(writer->client, " ", 1, false, error))
             return false;
@@ -45,7 +51,8 @@ static bool send_content(SmtpSession *session)
 {
     SpoolContent content = {.message = session->attempt->message};
     LineWriter writer = {.client = session->client,
-                         .limit = config_int(session->smtp->config, "smtp_line_length_limit")};
+                         .limit = config_int(session->smtp->config, "smtp_line_length_limit"),
+                         .id = session->attempt->request->id};
     g_autofree char *piece = g_malloc(PIECE);
     g_autoptr(GError) error = NULL;
     ssize_t count;

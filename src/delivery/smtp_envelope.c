@@ -44,6 +44,11 @@ static void take_rcpt_reply(SmtpSession *session, guint index)
     }
     g_autofree char *text = smtp_said(session, "RCPT TO command");
     SmtpDsn dsn = smtp_reply_dsn(session->reply);
+    if (!session->last && !reply_is(session->reply, 5)) {
+        session->kept[index] = true;
+        smtp_give_up(session, dsn.code, false, text);
+        return;
+    }
     attempt_finish(session->attempt, index,
                    &(Outcome){.status = reply_is(session->reply, 5) ? RESULT_BOUNCED : RESULT_DEFERRED,
                               .dsn = dsn.code,

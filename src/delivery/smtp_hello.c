@@ -21,9 +21,12 @@ static void take_offer(SmtpSession *session, const char *line, const GPtrArray *
 
     if (!words[0] || is_discarded(discard, words[0]))
         return;
-    session->offers |= offer_find(words[0]);
-    if (words[1] && g_ascii_strcasecmp(words[0], "SIZE") == 0)
+    if (g_ascii_strcasecmp(words[0], "SIZE") == 0) {
+        if (!words[1])
+            return; /* as Postfix has it */
         session->size_max = g_ascii_strtoull(words[1], NULL, 10);
+    }
+    session->offers |= offer_find(words[0]);
     if (g_ascii_strcasecmp(words[0], "XFORWARD") == 0)
         session->xforward = xforward_offer_parse(line);
 }
@@ -38,12 +41,13 @@ static void take_offers(SmtpSession *session)
             take_offer(session, lines[i] + 4, discard);
 }
 
-static bool refused_to_talk(SmtpSession *session)
+static bool refused_to_talk(SmtpSession *session, bool greeting)
 {
     g_autofree char *line = smtp_reply_line(session->reply);
     g_autofree char *text = g_strdup_printf("host %s refused to talk to me: %s", session->peer->name, line);
     SmtpDsn dsn = smtp_reply_dsn(session->reply);
-    bool permanent = reply_is(session->reply, 5) && !config_bool(session->smtp->config, "smtp_skip_5xx_greeting");
+    bool permanent =
+        reply_is(session->reply, 5) && !(greeting && config_bool(session->smtp->config, "smtp_skip_5xx_greeting"));
 
     if (!permanent)
         dsn.code[0] = '4';
@@ -75,12 +79,12 @@ static bool say_hello(SmtpSession *session)
     if (extended && reply_is(session->reply, 2)) {
         take_offers(session);
     } else if (extended && reply_code(session->reply) == 421) {
-        return refused_to_talk(session);
+        return refused_to_talk(session, false);
     } else {
         if (!client_command(session->client, &session->reply, &error, "HELO %s", name))
             return smtp_connection_failed(session, error, "performing the HELO handshake");
         if (!reply_is(session->reply, 2))
-            return refused_to_talk(session);
+            return refused_to_talk(session, false);
     }
     if (!is_ourselves(session))
         return true;
@@ -97,7 +101,7 @@ bool smtp_greet(SmtpSession *session)
     if (!client_read_reply(session->client, &session->reply, &error))
         return smtp_connection_failed(session, error, "receiving the initial server greeting");
     if (!reply_is(session->reply, 2))
-        return refused_to_talk(session);
+        return refused_to_talk(session, true);
     return say_hello(session);
 }
 

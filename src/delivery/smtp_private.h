@@ -48,7 +48,8 @@ typedef struct {
 void smtp_failure_set(SmtpFailure *failure, const char *dsn, bool site, const char *relay, const char *text);
 void smtp_failure_clear(SmtpFailure *failure);
 
-/* Speaks the message to the peer; takes the client. Recipients whose end is known are finished. False: those that are
- * not may be tried elsewhere; *failure says why they were not delivered here. */
+/* Speaks the message to the peer; takes the client. last: no other address will be tried after this one. Recipients
+ * whose end is known are finished. False: those that are not may be tried elsewhere; *failure says why they were not
+ * delivered here. */
 bool smtp_session(const Smtp *smtp, Attempt *attempt, const SmtpRoute *route, const SmtpPeer *peer, Client *client,
-                  SmtpFailure *failure);
+                  bool last, SmtpFailure *failure);

@@ -81,9 +81,11 @@ bool smtp_refused(SmtpSession *session, const char *command)
 
     if (!reply_is(session->reply, 5))
         return smtp_give_up(session, reply_is(session->reply, 4) ? dsn.code : "4.5.0", false, text);
-    attempt_finish_rest(
-        session->attempt,
-        &(Outcome){.status = RESULT_BOUNCED, .dsn = dsn.code, .relay = session->peer->relay, .text = text});
+    for (guint i = 0; i < attempt_count(session->attempt); i++)
+        if (!session->attempt->done[i] && !session->kept[i])
+            attempt_finish(
+                session->attempt, i,
+                &(Outcome){.status = RESULT_BOUNCED, .dsn = dsn.code, .relay = session->peer->relay, .text = text});
     return true;
 }
 
@@ -132,16 +134,19 @@ static void say_goodbye(SmtpSession *session)
 }
 
 bool smtp_session(const Smtp *smtp, Attempt *attempt, const SmtpRoute *route, const SmtpPeer *peer, Client *client,
-                  SmtpFailure *failure)
+                  bool last, SmtpFailure *failure)
 {
     g_autofree bool *accepted = g_new0(bool, attempt_count(attempt));
+    g_autofree bool *kept = g_new0(bool, attempt_count(attempt));
     SmtpSession session = {.smtp = smtp,
                            .attempt = attempt,
                            .route = route,
                            .peer = peer,
                            .client = client,
                            .failure = failure,
-                           .accepted = accepted};
+                           .last = last,
+                           .accepted = accepted,
+                           .kept = kept};
 
     transact(&session);
     say_goodbye(&session);

@@ -16,7 +16,9 @@ typedef struct {
     unsigned offers;   /* OFFER_ set */
     guint64 size_max;  /* of SIZE; 0: not told */
     unsigned xforward; /* XForward attributes offered */
+    bool last;         /* no other address will be tried */
     bool *accepted;    /* by index into the attempt's recipients */
+    bool *kept;        /* the same: refused here for now, left to the next address */
 } SmtpSession;
 
 bool smtp_greet(SmtpSession *session);              /* greeting, EHLO or HELO */

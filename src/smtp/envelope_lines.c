@@ -57,10 +57,10 @@ char *envelope_mail_line(const Envelope *envelope, unsigned offers, guint64 size
     if (offers & OFFER_SMTPUTF8 && envelope->smtputf8)
         g_string_append(line, " SMTPUTF8");
     if (offers & OFFER_DSN) {
-        if (envelope->ret != DSN_RET_NONE)
-            g_string_append(line, envelope->ret == DSN_RET_FULL ? " RET=FULL" : " RET=HDRS");
         if (envelope->envid)
             g_string_append_printf(line, " ENVID=%s", envelope->envid);
+        if (envelope->ret != DSN_RET_NONE)
+            g_string_append(line, envelope->ret == DSN_RET_FULL ? " RET=FULL" : " RET=HDRS");
     }
     return g_string_free(g_steal_pointer(&line), FALSE);
 }
@@ -91,14 +91,15 @@ char *envelope_rcpt_line(const Recipient *recipient, unsigned offers, bool quote
 
     g_string_append_printf(line, "%s>", address);
     if (offers & OFFER_DSN) {
-        append_notify(line, recipient->notify);
         if (recipient->dsn_orcpt && recipient->dsn_orcpt[0]) {
             g_string_append_printf(line, " ORCPT=%s", recipient->dsn_orcpt);
-        } else if (recipient->original && recipient->original[0]) {
-            g_autofree char *quoted = wire_address(recipient->original, quote);
+        } else {
+            bool has_original = recipient->original && recipient->original[0];
+            g_autofree char *quoted = wire_address(has_original ? recipient->original : recipient->address, quote);
             g_autofree char *encoded = xtext_encode(quoted);
             g_string_append_printf(line, " ORCPT=rfc822;%s", encoded);
         }
+        append_notify(line, recipient->notify);
     }
     return g_string_free(g_steal_pointer(&line), FALSE);
 }

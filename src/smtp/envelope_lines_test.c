@@ -45,7 +45,7 @@ static void test_mail(void **state)
           .smtputf8 = true},
          ALL,
          true,
-         "MAIL FROM:<a@c> SIZE=7 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=e+20"},
+         "MAIL FROM:<a@c> SIZE=7 BODY=8BITMIME SMTPUTF8 ENVID=e+20 RET=HDRS"},
         {{.sender = (char *)"a@c", .body = BODY_7BIT, .ret = DSN_RET_FULL},
          ALL,
          true,
@@ -71,9 +71,11 @@ static void test_rcpt(void **state)
           .notify = DSN_NOTIFY_SUCCESS | DSN_NOTIFY_DELAY,
           .dsn_orcpt = (char *)"rfc822;x+2By"},
          ALL,
-         "RCPT TO:<a@c> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x+2By"},
+         "RCPT TO:<a@c> ORCPT=rfc822;x+2By NOTIFY=SUCCESS,DELAY"},
         {{.address = (char *)"a@c", .original = (char *)"b+c@d"}, ALL, "RCPT TO:<a@c> ORCPT=rfc822;b+2Bc@d"},
-        {{.address = (char *)"a@c", .original = (char *)""}, ALL, "RCPT TO:<a@c>"},
+        {{.address = (char *)"a@c", .original = (char *)""}, ALL, "RCPT TO:<a@c> ORCPT=rfc822;a@c"},
+        {{.address = (char *)"q r@c"}, ALL, "RCPT TO:<\"q r\"@c> ORCPT=rfc822;\"q+20r\"@c"},
+        {{.address = (char *)"a@c"}, OFFER_SIZE, "RCPT TO:<a@c>"},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(table); i++) {
