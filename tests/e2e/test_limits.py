@@ -303,6 +303,31 @@ class TestSlots:
                 client.message(wanted=TAKEN)
             assert not [talk for talk in sink.connections if b'gone@b.example' in talk.raw]
 
+    def test_half_closed_waiter(self, slots):
+        """A client that closed its direction in the line: served if it has said QUIT; else it may be gone, and is told to come again."""
+        mark = slots.log.mark()
+        gate = Gate()
+        with slots.sink('filter', {'.': gate}) as sink:
+            holder, = self.in_content(slots, 'serial', 1)
+            sink.wait_open(1)
+            polite, rude = (slots.session('serial') for _ in range(2))
+            for client, goodbye in ((polite, b'QUIT\r\n'), (rude, b'')):
+                client.envelope('gone@b.example' if client is rude else 'a@b.example')
+                client.cmd('DATA', 354)
+                client.send(b'x\r\n.\r\n' + goodbye)
+                client.half_close()
+            rude.expect('421 4.3.2 mx.gate.test Error: try again later')
+            rude.expect_close()
+            slots.log.wait_text('lost connection after END-OF-MESSAGE from localhost[127.0.0.1]', mark, 'smtpd')
+            polite.expect_silence(0.2)
+            gate.open = True
+            for client in (holder, polite):
+                client.expect(TAKEN)
+            polite.expect('221 2.0.0 Bye')
+            sink.wait(2)
+            assert not [talk for talk in sink.connections if b'gone@b.example' in talk.raw]
+            holder.close()
+
     def test_stalled_clients_do_not_stop_others(self, slots):
         """Clients that stop inside DATA hold no thread."""
         with slots.sink('filter'):
