@@ -358,7 +358,7 @@ DialStatus endpoint_dial_step(EndpointDial *dial, bool wait, GError **error)
         while (dial->fd < 0) {
             if (try_next(dial))
                 continue;
-            const char *why = dial->endpoint->addresses->len > 0 ? g_strerror(dial->failure) : "Host not found";
+            const char *why = g_strerror(dial->endpoint->addresses->len > 0 ? dial->failure : EADDRNOTAVAIL);
             g_set_error_literal(error, FAIL_ERROR, dial->failure, why);
             return DIAL_FAILED;
         }

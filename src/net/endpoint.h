@@ -25,7 +25,7 @@ void endpoint_add_address(Endpoint *endpoint, const char *numeric);
 
 /* Blocks (behind a gate), until deadline (clock_ms). Tries the addresses in turn, each with its share of the time that is left. Returns a non-blocking, close-on-exec descriptor
  * with TCP_NODELAY, or -1: error's text is the last errno's text alone ("Connection refused"), for "connect to F: <text>", its code that errno; without
- * addresses "Host not found" and 0. */
+ * addresses EADDRNOTAVAIL's, as inet_connect() of Postfix, and 0. */
 int endpoint_connect(const Endpoint *endpoint, gint64 deadline, GError **error);
 
 /* The same in steps, for who cannot wait: endpoint_dial_step() with wait false, and after DIAL_WAIT again when fd has become writable, or at

@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <netdb.h>
+
 /* The endpoint with the addresses that its name has now. */
 static Endpoint *look_up(Resolver *resolver, const Endpoint *endpoint, const char *families, gint64 deadline)
 {
@@ -18,7 +20,7 @@ static Endpoint *look_up(Resolver *resolver, const Endpoint *endpoint, const cha
         endpoint_add_address(found, g_ptr_array_index(addresses, i));
     if (found->addresses->len == 0)
         log_warning("host or service %s not found: %s", endpoint->name,
-                    status == DNS_TEMPORARY ? "temporary failure in name resolution" : "name not known");
+                    gai_strerror(status == DNS_TEMPORARY ? EAI_AGAIN : EAI_NONAME));
     return found;
 }
 

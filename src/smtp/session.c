@@ -206,7 +206,7 @@ void session_command_finished(Session *session)
 
     delay_reply(session);
     count->all += !session->uncounted;
-    if (good && session->command->verb && !(session->command->flags & COMMAND_RESTARTS))
+    if ((good || session->forgive) && session->command->verb && !(session->command->flags & COMMAND_RESTARTS))
         count->good++;
     if (!good)
         session->errors++;

@@ -155,7 +155,7 @@ TaskRef session_start(Sched *sched, int fd, const ServerClass *class, const Sess
 void session_reply(Session *session, const char *text);
 void session_replyf(Session *session, const char *format, ...) G_GNUC_PRINTF(2, 3);
 void session_reply_take(Session *session, Reply *reply); /* frees it */
-void session_forgive(Session *session);                  /* the reply being given is not an error of the client's */
+void session_forgive(Session *session);                  /* the reply being given is no error of the client's: its command counts as good */
 void session_uncounted(Session *session);                /* the line is no command for the disconnect line */
 void session_hang_up(Session *session);                  /* after the reply */
 

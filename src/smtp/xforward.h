@@ -13,6 +13,8 @@ typedef struct {
     unsigned given;       /* bit 1 << XfAttr: named in a command, whatever the value */
     unsigned tempunavail; /* XCLIENT: [TEMPUNAVAIL]; the value is then "" */
 } XfAttrs;
+/* Those that describe the client: where one is given, those that are not are unknown; else the connection's hold (as smtpd(8) does it). */
+#define XF_CLIENT_SET (1u << XF_NAME | 1u << XF_ADDR | 1u << XF_PORT | 1u << XF_HELO | 1u << XF_PROTO)
 void xf_attrs_clear(XfAttrs *attrs);
 void xf_attrs_set(XfAttrs *attrs, XfAttr attr, const char *value); /* copies; marks it as given */
 

@@ -7,14 +7,20 @@
 
 #define TRANSACTION_OCTETS 1024 /* about what a transaction takes besides its texts */
 
-/* XFORWARD's values where there are any: then what is not given is unknown, never the connection's (XFORWARD_README).
- */
+/* What XFORWARD says of the client, or what we see of it: never a mixture (XFORWARD_README). */
 static void fill_origin(const Smtpd *smtpd, Origin *origin)
 {
     const XfAttrs *forwarded = &smtpd->forwarded;
+    const char *const *value = (const char *const *)forwarded->value;
     const Peer *client = &smtpd->client;
 
-    if (!forwarded->given) {
+    if (forwarded->given & XF_CLIENT_SET) {
+        origin->name = g_strdup(value[XF_NAME] && *value[XF_NAME] ? value[XF_NAME] : "unknown");
+        origin->addr = g_strdup(value[XF_ADDR] && *value[XF_ADDR] ? value[XF_ADDR] : "unknown");
+        origin->port = g_strdup(value[XF_PORT] && *value[XF_PORT] ? value[XF_PORT] : "unknown");
+        origin->helo = value[XF_HELO] && *value[XF_HELO] ? g_strdup(value[XF_HELO]) : NULL;
+        origin->protocol = g_strdup(value[XF_PROTO] && *value[XF_PROTO] ? value[XF_PROTO] : "unknown");
+    } else {
         origin->name = g_strdup(client->name);
         origin->addr = g_strdup(client->addr);
         origin->port = g_strdup(client->port);
@@ -22,15 +28,7 @@ static void fill_origin(const Smtpd *smtpd, Origin *origin)
         origin->protocol = g_strdup(smtpd->protocol);
         origin->sasl_method = g_strdup(smtpd->sasl_method);
         origin->sasl_username = g_strdup(smtpd->sasl_username);
-        origin->is_local = client->rewrite_local;
-        return;
     }
-    const char *const *value = (const char *const *)forwarded->value;
-    origin->name = g_strdup(value[XF_NAME] && *value[XF_NAME] ? value[XF_NAME] : "unknown");
-    origin->addr = g_strdup(value[XF_ADDR] && *value[XF_ADDR] ? value[XF_ADDR] : "unknown");
-    origin->port = g_strdup(value[XF_PORT] && *value[XF_PORT] ? value[XF_PORT] : "unknown");
-    origin->helo = value[XF_HELO] && *value[XF_HELO] ? g_strdup(value[XF_HELO]) : NULL;
-    origin->protocol = g_strdup(value[XF_PROTO] && *value[XF_PROTO] ? value[XF_PROTO] : "unknown");
     origin->is_local = client->rewrite_local;
     if (value[XF_SOURCE] && g_ascii_strcasecmp(value[XF_SOURCE], "LOCAL") == 0)
         origin->is_local = true;

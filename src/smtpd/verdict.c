@@ -67,7 +67,7 @@ void smtpd_log_client(const Smtpd *smtpd, const char *id)
         g_string_append_printf(line, ", sasl_method=%s, sasl_username=%s", smtpd->sasl_method, smtpd->sasl_username);
     if (ident && *ident)
         g_string_append_printf(line, ", orig_queue_id=%s", ident);
-    if (smtpd->forwarded.given & ~(1u << XF_IDENT | 1u << XF_SOURCE)) {
+    if (smtpd->forwarded.given & XF_CLIENT_SET) {
         g_string_append_printf(line, ", orig_client=%s", origin->name);
         if (strcmp(origin->addr, "unknown") != 0)
             g_string_append_printf(line, "[%s]", origin->addr);

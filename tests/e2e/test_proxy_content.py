@@ -165,6 +165,23 @@ def test_proxy_ehlo(mta):
         assert sink.wait(1).command('EHLO') == ['EHLO other.gate.test']
 
 
+@pytest.mark.parametrize('said, client, wanted', [
+    ('IDENT=0AB1C2', True, 'IDENT=0AB1C2 PROTO=ESMTP SOURCE=LOCAL'),
+    ('SOURCE=REMOTE', True, 'IDENT=[UNAVAILABLE] PROTO=ESMTP SOURCE=REMOTE'),
+    ('PORT=77', False, 'PORT=77 HELO=[UNAVAILABLE] IDENT=[UNAVAILABLE] PROTO=[UNAVAILABLE] SOURCE=LOCAL'),
+    ('HELO=up', False, 'PORT=[UNAVAILABLE] HELO=up IDENT=[UNAVAILABLE] PROTO=[UNAVAILABLE] SOURCE=LOCAL'),
+])
+def test_xforward_received_in_part(mta, said, client, wanted):
+    """The client is the one that was named, or ours; what was not said of it is not made up from ours."""
+    with mta.sink('filter') as sink, mta.session('xforward') as session:
+        session.cmd('XFORWARD ' + said, '250 2.0.0 Ok')
+        session.message(wanted=TAKEN)
+        session.quit()
+        line, = sink.wait(1).command('XFORWARD')
+    whose = f'NAME=localhost ADDR=127.0.0.1 PORT={session.port} HELO=client.example' if client else 'NAME=[UNAVAILABLE] ADDR=[UNAVAILABLE]'
+    assert line == f'XFORWARD {whose} {wanted}'
+
+
 # --- commands -------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('service', ['direct', 'adjust'])

@@ -568,7 +568,9 @@ def test_name_not_found(mta):
         client.cmd('MAIL FROM:<a@b.example>', '250 2.1.0 Ok')
         client.cmd('RCPT TO:<alice@virt.test>', E)
         client.cmd('NOOP', 250)
-    mta.log.wait(r'warning: .*no-such-host\.invalid.*', mark, 'smtpd')
+    mta.log.wait(r'warning: host or service no-such-host\.invalid:10025 not found: '
+                 '(Name or service not known|Temporary failure in name resolution)', mark, 'smtpd')
+    mta.log.wait_text('warning: connect to proxy filter no-such-host.invalid:10025: Cannot assign requested address', mark, 'smtpd')
 
 
 @pytest.mark.parametrize('service', ['direct', 'adjust'])

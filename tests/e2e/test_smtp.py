@@ -373,6 +373,7 @@ def test_junk(mta):
 
 
 def test_recipient_limit(mta):
+    mark = mta.log.mark()
     with mta.session('rcpts') as client:
         client.cmd('MAIL FROM:<a@b.example>', 250)
         for name in ('alice', 'bob', 'carol'):
@@ -380,6 +381,8 @@ def test_recipient_limit(mta):
         for _ in range(4):
             client.cmd('RCPT TO:<alice@virt.test>', '452 4.5.3 Error: too many recipients')
         client.content(wanted=QUEUED)
+        client.quit()
+    mta.log.wait(r'disconnect from .* mail=1 rcpt=5/7 data=1 quit=1 commands=9/11', mark, 'smtpd')  # two were forgiven
 
 
 def test_size_limit(mta):
