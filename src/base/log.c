@@ -21,6 +21,7 @@ static struct {
     char *syslog_name;
     char *program;
     bool also_stderr;
+    bool only_fatal;
     int verbose;
 } target = {.destination = TO_STDERR, .fd = -1, .syslog = -1};
 
@@ -71,6 +72,11 @@ void log_to_syslog(int facility)
 void log_also_stderr(bool on)
 {
     target.also_stderr = on;
+}
+
+void log_only_fatal(bool on)
+{
+    target.only_fatal = on;
 }
 
 void log_set_verbose(int level)
@@ -200,6 +206,9 @@ static void emit(int priority, const char *program, const char *prefix, const ch
 {
     char text[LOG_LINE_MAX];
     int saved = errno;
+
+    if (target.only_fatal && priority != LOG_CRIT)
+        return;
     int start = snprintf(text, sizeof text, "%s", prefix);
 
     if (!program)

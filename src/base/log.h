@@ -25,6 +25,7 @@ void log_also_stderr(bool on);              /* besides, "SYSLOG_NAME/PROGRAM: te
 
 void log_set_verbose(int level); /* 0 unless -v was given */
 int log_verbose(void);
+void log_only_fatal(bool on); /* nothing less is logged until it is turned off: what is said elsewhere, too */
 
 /* Of the calling thread; 0 means the process id. */
 void log_set_number(guint64 number);

@@ -1,10 +1,13 @@
 /* check.c - check: what keeps a mail system from starting, and what is odd. Silent when all is well. */
 #include "base/log.h"
 #include "cli/control.h"
+#include "filter/filter.h"
 #include "master/dirs.h"
 #include "master/listen.h"
+#include "smtpd/smtpd.h"
 
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -94,6 +97,68 @@ static void check_permissions(const Plan *plan, const Owner *owner)
         check_path(&all[i], owner, owner_name);
 }
 
+/* ---- What the services find only when they start ---- */
+
+static bool check_service(const Plan *plan, const Service *line, GError **error)
+{
+    g_autoptr(GPtrArray) overrides = plan_overrides(plan, line);
+    const ConfigScope scope = {
+        .process_name = line->command, .service_name = line->name, .stress = "", .overrides = overrides};
+    bool is_good = true;
+
+    if (strcmp(line->command, "smtpd") == 0)
+        is_good = smtpd_check(plan->main_cf, &scope, line->maxproc, error);
+    else if (strcmp(line->command, "filter") == 0)
+        is_good = filter_check(plan->main_cf, &scope, error);
+    if (!is_good)
+        g_prefix_error(error, "%s/master.cf: line %d: ", plan->config_dir, line->line);
+    return is_good;
+}
+
+/* All that is wrong is said, not only the first. What is doubtful in tables is left to the services, each of which says
+ * it when it starts. */
+static bool check_services(const Plan *plan)
+{
+    bool are_good = true;
+
+    log_only_fatal(true);
+    for (guint i = 0; i < plan->services->len; i++) {
+        const PlanService *service = g_ptr_array_index(plan->services, i);
+        g_autoptr(GError) error = NULL;
+        if (check_service(plan, service->line, &error))
+            continue;
+        log_fatal("%s", error->message);
+        are_good = false;
+    }
+    log_only_fatal(false);
+    return are_good;
+}
+
+/* ---- Whether the descriptors suffice ---- */
+
+#define DESCRIPTORS_OF_PROCESS 64 /* listeners, log, tables, DNS */
+#define DESCRIPTORS_OF_SESSION 2  /* its own, and that of a filter connection or a message's file */
+
+static void check_descriptors(const Plan *plan)
+{
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_max == RLIM_INFINITY)
+        return;
+    unsigned long long max = files.rlim_max; /* the master raises the other */
+    unsigned long long room =
+        max > DESCRIPTORS_OF_PROCESS ? (max - DESCRIPTORS_OF_PROCESS) / DESCRIPTORS_OF_SESSION : 0;
+    for (guint i = 0; i < plan->services->len; i++) {
+        const PlanService *service = g_ptr_array_index(plan->services, i);
+        const Service *line = service->line;
+        bool fits = line->maxproc > 0 && (unsigned long long)line->maxproc <= room;
+        if (service->program->kind == PROGRAM_SERVER && !fits)
+            log_warning("%s/master.cf: line %d: %llu sessions fit into the limit of %llu descriptors (RLIMIT_NOFILE), "
+                        "maxproc is %d%s",
+                        plan->config_dir, line->line, room, max, line->maxproc, line->maxproc == 0 ? ", no limit" : "");
+    }
+}
+
 int check_command(const char *config_dir)
 {
     g_autoptr(Control) control = control_open(config_dir, CONTROL_LOG_NEEDED);
@@ -107,6 +172,7 @@ int check_command(const char *config_dir)
         return 1;
     }
     check_warn(control->plan);
+    check_descriptors(control->plan);
     check_permissions(control->plan, &owner);
-    return 0;
+    return check_services(control->plan) ? 0 : 1;
 }

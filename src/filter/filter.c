@@ -27,13 +27,10 @@ static bool open_nexthop(RelayService *service, GError **error)
     return service->resolver != NULL;
 }
 
-static bool prepare(RelayService *service, const MainCf *main_cf, GError **error)
+/* All that comes from the configuration. */
+static bool configure(RelayService *service, const MainCf *main_cf, const ConfigScope *scope, GError **error)
 {
-    ServiceProcess *process = service->process;
-    ConfigScope scope = {
-        .process_name = "filter", .service_name = process->name, .stress = "", .overrides = process->overrides};
-
-    service->config = config_new(main_cf, &scope, error);
+    service->config = config_new(main_cf, scope, error);
     if (!service->config || !open_nexthop(service, error))
         return false;
     service->authorized =
@@ -55,6 +52,17 @@ static bool prepare(RelayService *service, const MainCf *main_cf, GError **error
     };
     service->content_directory = g_build_filename(config_string(service->config, "queue_directory"), "gatepost", NULL);
     service->deadline_ms = config_seconds(service->config, "filter_deadline") * 1000;
+    return true;
+}
+
+static bool prepare(RelayService *service, const MainCf *main_cf, GError **error)
+{
+    ServiceProcess *process = service->process;
+    const ConfigScope scope = {
+        .process_name = "filter", .service_name = process->name, .stress = "", .overrides = process->overrides};
+
+    if (!configure(service, main_cf, &scope, error))
+        return false;
     service->server = server_new(process, error);
     if (!service->server)
         return false;
@@ -99,4 +107,13 @@ int filter_main(ServiceProcess *process, const MainCf *main_cf)
     }
     release(&service);
     return ready ? 0 : 1;
+}
+
+bool filter_check(const MainCf *main_cf, const ConfigScope *scope, GError **error)
+{
+    RelayService service = {.process = NULL};
+    bool is_good = configure(&service, main_cf, scope, error);
+
+    release(&service);
+    return is_good;
 }

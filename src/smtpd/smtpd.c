@@ -134,3 +134,12 @@ int smtpd_main(ServiceProcess *process, const MainCf *main_cf)
     release(&service);
     return ready ? 0 : 1;
 }
+
+bool smtpd_check(const MainCf *main_cf, const ConfigScope *scope, int maxproc, GError **error)
+{
+    Settings *settings = settings_new(main_cf, scope, maxproc, error);
+    bool is_good = settings != NULL;
+
+    settings_free(settings);
+    return is_good;
+}

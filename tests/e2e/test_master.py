@@ -455,6 +455,37 @@ def test_bad_configuration_starts_nothing(gatepost, name, text, wanted):
         mta.__exit__(None, None, None)
 
 
+@pytest.mark.parametrize('line,wanted', [
+    ('{a} smtpd -o smtpd_relay_restrictions= -o smtpd_recipient_restrictions=permit', 'specify at least one working instance of'),
+    ('{a} smtpd -o smtpd_proxy_filter=127.0.0.1:', 'smtpd_proxy_filter: '),
+    ('{a} smtpd -o smtpd_client_restrictions=reject_unverified_sender', 'reject_unverified_sender'),
+    ('{a} filter', 'filter_nexthop is empty'),
+    ('{a} filter -o filter_nexthop=127.0.0.1:', 'filter_nexthop: '),
+])
+def test_check_finds_what_start_would(gatepost, line, wanted):
+    mta = gatepost(services=FRONT)
+    try:
+        with open(f'{mta.dir}/conf/master.cf') as file:
+            before = file.read()
+        mta.write('master.cf', before + line.replace('{a}', f'127.0.0.1:{mta.port("more")} inet n - n - -') + '\n')
+        for command in ('check', 'start'):
+            done = mta.run(command)
+            said = done.stderr + mta.log_text()
+            assert done.returncode == 1 and 'fatal: ' in done.stderr and wanted in said, (command, said)
+        assert mta.run('status').returncode == 1
+    finally:
+        mta.__exit__(None, None, None)
+
+
+def test_check_says_how_many_sessions_fit(gatepost):
+    mta = gatepost(base='', master='127.0.0.1:{front} inet n - n - 0 smtpd\n')
+    try:
+        done = mta.run('check')
+        assert done.returncode == 0 and re.search(r'line 1: \d+ sessions fit into the limit of \d+ descriptors', done.stderr), done.stderr
+    finally:
+        mta.__exit__(None, None, None)
+
+
 @pytest.mark.parametrize('name', ['main.cf', 'master.cf'])
 def test_missing_file(gatepost, name):
     mta = gatepost()
