@@ -6,7 +6,9 @@
 #include "cli/config_show.h"
 #include "config/findings.h"
 #include "config/lines.h"
+#include "config/params.h"
 #include "config/statement.h"
+#include "config/view.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -182,6 +184,25 @@ static bool apply_settings(const Request *request, MainCf *main_cf, GError **err
     return true;
 }
 
+/* Whether every set parameter of the table can be expanded: where one cannot, no program starts, and none is shown. */
+static bool check_expansions(const MainCf *main_cf, GError **error)
+{
+    const ConfigScope scope = {.process_name = "postconf", .service_name = "", .stress = ""};
+    const GPtrArray *names = main_cf_names(main_cf);
+    g_autoptr(Config) view = view_new_unchecked(main_cf, &scope, error);
+
+    for (guint i = 0; view && i < names->len; i++) {
+        const char *name = g_ptr_array_index(names, i);
+        const Param *param = params_find(name);
+        if (!param || param->type == PARAM_RAW)
+            continue;
+        g_autofree char *value = config_expand(view, view_raw(view, name), NULL);
+        if (!value)
+            return fail(error, "macro processing error");
+    }
+    return view != NULL;
+}
+
 static char *show(const Request *request, GError **error)
 {
     bool needs_master = request->mode != 0;
@@ -196,6 +217,8 @@ static char *show(const Request *request, GError **error)
 
     g_autoptr(MainCf) main_cf = main_cf_read(request->dir, error);
     if (!main_cf || !apply_settings(request, main_cf, error))
+        return NULL;
+    if (request->style.which != CONFIG_DEFAULTS && !check_expansions(main_cf, error))
         return NULL;
     if (request->mode == 'P')
         return config_show_overrides(main_cf, entries, &request->style, request->names, error);

@@ -95,11 +95,20 @@ static void mark_transports(Scope *scope, const GPtrArray *names)
             mark_used(g_ptr_array_index(names, i), scope);
 }
 
+/* What a setting refers to is used, as postconf sees it, even where the setting itself is nobody's. */
+static void mark_references(Scope *scope, const GPtrArray *names)
+{
+    for (guint i = 0; i < names->len; i++)
+        expand_names(set_value(scope, g_ptr_array_index(names, i)), mark_used, scope);
+}
+
 static void mark_all(Scope *scope)
 {
     const char *classes = set_value(scope, "smtpd_restriction_classes");
 
     params_each(mark_row, scope);
+    mark_references(scope, main_cf_names(scope->main_cf));
+    mark_references(scope, scope->names);
     mark_transports(scope, main_cf_names(scope->main_cf));
     mark_transports(scope, scope->names);
     if (classes) {
@@ -219,6 +228,7 @@ void findings_report_unused(const MainCf *main_cf, const GPtrArray *services)
     }
 }
 
+/* Whether mail may pass with that value, although it does nothing here. */
 static bool is_harmless(const Param *param, const char *value, const char *default_value)
 {
     g_autofree char *padded = g_strdup_printf(" %s ", param->words ? param->words : "");
@@ -245,7 +255,8 @@ static bool report_support(const Config *view, const char *file, const char *nam
     g_strstrip(value);
     if (strcmp(value, default_value) == 0)
         return true;
-    if (param->support == PARAM_PROTECTS) {
+    bool is_word = param->words && *value && strcmp(value, "none") != 0;
+    if (param->support == PARAM_PROTECTS && !(is_word && is_harmless(param, value, default_value))) {
         if (is_harmless(param, value, default_value))
             return true;
         return fail(error, "%s: parameter %s = %s is not supported (%s): mail would pass without it", file, name, value,
@@ -253,7 +264,9 @@ static bool report_support(const Config *view, const char *file, const char *nam
     }
     if (!g_hash_table_add(told, g_strdup_printf("%s %s", file, name)))
         return true;
-    if (param->support == PARAM_UNSUPPORTED)
+    if (param->support == PARAM_PROTECTS)
+        log_warning("%s: parameter %s = %s is not supported and is ignored (%s)", file, name, value, param->help);
+    else if (param->support == PARAM_UNSUPPORTED)
         log_warning("%s: parameter %s is not supported and is ignored", file, name);
     else
         log_warning("%s: parameter %s has no effect here", file, name);

@@ -28,7 +28,7 @@ typedef struct {
     ParamSupport support;
     const char *default_text; /* not expanded. NULL: found out when the program starts (params_computed()) */
     gint64 min, max;          /* max 0: INT_MAX */
-    const char *words;        /* WORDS, ENUM: those there are; PROTECTS: harmless values. Between blanks; NULL: any */
+    const char *words;        /* WORDS, ENUM: those there are; PROTECTS: values without which mail may pass, with a warning but for "none". Between blanks; NULL: any */
     const char *since;        /* Postfix release that brought it or this default, from 3.8 on; "ours"; NULL: before */
     const char *help;         /* one line, no full stop */
 } Param;

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.gatepost_only
 
 
 @pytest.mark.parametrize('setting', [
-    'smtpd_tls_security_level = may', 'smtpd_tls_security_level = encrypt', 'smtp_tls_security_level = encrypt', 'smtpd_use_tls = yes',
+    'smtpd_tls_security_level = encrypt', 'smtp_tls_security_level = encrypt', 'smtpd_use_tls = yes',
     'smtpd_enforce_tls = yes', 'smtpd_milters = inet:127.0.0.1:1', 'non_smtpd_milters = inet:127.0.0.1:1',
     'header_checks = regexp:{{/x/ REJECT}}', 'body_checks = regexp:{{/x/ REJECT}}', 'mime_header_checks = regexp:{{/x/ REJECT}}',
     'nested_header_checks = regexp:{{/x/ REJECT}}', 'smtpd_sasl_auth_enable = yes', 'content_filter = smtp:[127.0.0.1]:1',
@@ -24,6 +24,19 @@ def test_what_protects_is_not_ignored(gatepost, setting):
         assert done.returncode == 1, done.stderr
         assert 'fatal: ' in done.stderr and (name in done.stderr or setting.split()[-1] in done.stderr), done.stderr
         assert mta.run('status').returncode == 1
+    finally:
+        mta.__exit__(None, None, None)
+
+
+def test_opportunistic_tls_is_warned_of(gatepost):
+    """Debian's main.cf asks for it: it promises nobody anything."""
+    mta = gatepost(main='smtpd_tls_security_level=may\nsmtp_tls_security_level=may\n', services={'in': ''})
+    try:
+        done = mta.run('check')
+        for name in ('smtpd', 'smtp'):
+            assert done.returncode == 0 and f'{name}_tls_security_level = may is not supported and is ignored' in done.stderr
+        with mta, mta.session('in') as client:
+            assert not [line for line in client.cmd('EHLO x').lines if 'STARTTLS' in line]
     finally:
         mta.__exit__(None, None, None)
 
@@ -120,3 +133,31 @@ def test_install_deps(tmp_path, group, installed, plan, wanted):
         assert done.returncode != 0 and not real and 'would remove' in done.stderr
     else:
         assert not [line for line in real if 'swaks' in line] and 'apt-get -q download' in asked, done.stderr + asked
+
+
+def test_config_with_an_unfinished_reference(gatepost):
+    """A parameter of the table that cannot be expanded ends postconf too; one of nobody's is only warned of."""
+    mta = gatepost(main='foo = ${x\n', services={'in': ''})
+    program = os.path.join(os.path.dirname(mta.program), 'postconf')
+    try:
+        out, error = postconf(mta, '-n')
+        assert 'unused parameter: foo=${x' in error
+        mta.write('main.cf', mta.settings + 'smtpd_banner = ${x\n')
+        for words in (['-n'], ['-h', 'myhostname'], ['-x', 'smtpd_banner']):
+            done = subprocess.run([program, '-c', mta.dir + '/conf', *words], capture_output=True, text=True, timeout=10)
+            assert (done.returncode, done.stdout) == (1, '')
+            assert done.stderr.splitlines()[-2:] == ['postconf: warning: truncated macro reference: "${x"', 'postconf: fatal: macro processing error']
+        assert postconf(mta, '-d', 'smtpd_banner')[0]
+    finally:
+        mta.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize('words', [[], ['-x'], ['-p', '-f'], ['-p', 'word']])
+def test_postqueue_usage(gatepost, words):
+    mta = gatepost(services={'in': ''})
+    program = os.path.join(os.path.dirname(mta.program), 'postqueue')
+    try:
+        done = subprocess.run([program, '-c', mta.dir + '/conf', *words], capture_output=True, text=True, timeout=10)
+        assert done.returncode == 69 and done.stdout == '' and 'postqueue: fatal: usage: postqueue -f | ' in done.stderr
+    finally:
+        mta.__exit__(None, None, None)
