@@ -49,6 +49,10 @@ static TableResult ask(const GPtrArray *tables, const char *key, char **ret_valu
         TableResult result = table_query(table, key, ret_value, &why);
         if (result == TABLE_FAILED)
             fail(error, "table %s: query error: %s", table_spec(table), why ? why->message : "Application error");
+        if (result == TABLE_FOUND && **ret_value == '\0') {
+            log_warning("table %s: key %s: empty string result is not allowed", table_spec(table), key);
+            log_warning("table %s should return NO RESULT in case of NOT FOUND", table_spec(table));
+        }
         if (result != TABLE_ABSENT)
             return result;
     }
@@ -129,9 +133,11 @@ static bool parse_options(int argc, char **argv, MapOptions *options)
             options->config_dir = optarg;
             break;
         case 'd':
+            options->modes += 1;
             options->delete = optarg;
             break;
         case 'q':
+            options->modes += 1;
             options->query = optarg;
             break;
         case 'f':
@@ -156,6 +162,7 @@ static bool parse_options(int argc, char **argv, MapOptions *options)
             options->replace = true;
             break;
         case 's':
+            options->modes += !options->list;
             options->list = true;
             break;
         case 'v':
@@ -195,8 +202,8 @@ int map_command(int argc, char **argv, const char *config_dir)
         log_fatal(USAGE, argv[0]);
         return 1;
     }
-    if ((options.query != NULL) + (options.delete != NULL) + options.list > 1) {
-        log_fatal("specify only one of -s or -q or -d");
+    if (options.modes > 1) {
+        log_fatal("specify only one of -s -q or -d");
         return 1;
     }
     if (!run(&options, argv + optind, &found, &error)) {

@@ -140,7 +140,8 @@ static void what_is_refused(void **state)
     } rows[] = {
         {"-w", "fatal: usage: postmap [-finNoprsvw] [-c config_dir] [-d key] [-q key] [map_type:]file...\n"},
         {"-x @", "fatal: usage: postmap [-finNoprsvw] [-c config_dir] [-d key] [-q key] [map_type:]file...\n"},
-        {"-q a -s @", "fatal: specify only one of -s or -q or -d\n"},
+        {"-q a -s @", "fatal: specify only one of -s -q or -d\n"},
+        {"-q a -q b @", "fatal: specify only one of -s -q or -d\n"},
         {"regexp:/x", "fatal: unsupported dictionary type: regexp does not support bulk-mode creation.\n"},
         {"-q a nosuch:x", "fatal: unsupported dictionary type: nosuch\n"},
         {"-q a fail:x", "fatal: table fail:x: query error: Application error\n"},

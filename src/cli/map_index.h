@@ -8,6 +8,7 @@ typedef struct {
     const char *config_dir;
     const char *query, *delete; /* keys; "-": from standard input; NULL: not asked for */
     bool list;
+    int modes; /* how many of -d -q -s were given: one at most */
     bool incremental;
     bool exact;           /* keys are not folded */
     bool without_nul;     /* -n */

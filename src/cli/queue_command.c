@@ -10,7 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define USAGE "usage: %s -f | -i queue_id | -j | -p"
+#define USAGE "usage: %s -f | %s -i queueid | %s -j | %s -p"
 #define ANSWER_MS 10000
 #define SEND_TRIES 50
 #define SEND_PAUSE_US 20000
@@ -55,9 +55,7 @@ static bool read_options(int argc, char **argv, Options *options)
         if (before != NO_ACTION && before != (int)options->action)
             return false;
     }
-    if (options->action == NO_ACTION)
-        options->action = LIST;
-    return optind == argc;
+    return options->action != NO_ACTION && optind == argc;
 }
 
 static int list(const Config *config, QueueNotify *notify, QueueListForm form)
@@ -139,8 +137,8 @@ int queue_command(int argc, char **argv, const char *config_dir)
 
     log_set_tag(NULL, argv[0]);
     if (!read_options(argc, argv, &options)) {
-        log_fatal(USAGE, argv[0]);
-        return EX_USAGE;
+        log_fatal(USAGE, argv[0], argv[0], argv[0], argv[0]);
+        return EX_UNAVAILABLE; /* Postfix's status for this */
     }
     g_autoptr(MainCf) main_cf = main_cf_read(options.config_dir, &error);
     g_autoptr(Config) config =
