@@ -397,7 +397,7 @@ static void rcpt_fills_its_record(void **state)
     assert_null(
         rcpt_command_parse("RCPT TO:<u@example.test.> NOTIFY=success,DELAY ORCPT=rfc822;u+2Bx@y", &loose, &rcpt, NULL));
     assert_string_equal(rcpt.text, "u@example.test.");
-    assert_string_equal(rcpt.address, "u@example.test");
+    assert_string_equal(rcpt.address, "u@example.test.");
     assert_int_equal(rcpt.notify, DSN_NOTIFY_SUCCESS | DSN_NOTIFY_DELAY);
     assert_string_equal(rcpt.orcpt, "rfc822;u+2Bx@y");
     rcpt_command_clear(&rcpt);
