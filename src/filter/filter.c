@@ -71,6 +71,20 @@ static bool prepare(RelayService *service, const MainCf *main_cf, GError **error
     return service_drop_privileges(config_string(service->config, "mail_owner"), error);
 }
 
+/* A quarantine that cannot be used is known before the first message needs it; until then the others are served. */
+static void open_quarantine(RelayService *service)
+{
+    g_autoptr(GError) error = NULL;
+
+    service->quarantine_directory = config_string(service->config, "quarantine_directory");
+    if (inspectors_are_none(service->inspectors))
+        return;
+    service->quarantine = quarantine_open(service->quarantine_directory, &error);
+    if (!service->quarantine)
+        log_warning("quarantine %s: %s; what should go there will be deferred", service->quarantine_directory,
+                    error->message);
+}
+
 static void accepted(void *user, const Connection *connection)
 {
     RelayService *service = user;
@@ -84,6 +98,7 @@ static void release(RelayService *service)
 {
     server_free(service->server);
     inspectors_close(service->inspectors);
+    quarantine_free(service->quarantine);
     g_free(service->content_directory);
     resolver_free(service->resolver);
     match_list_free(service->authorized);
@@ -99,6 +114,7 @@ int filter_main(ServiceProcess *process, const MainCf *main_cf)
 
     if (ready) {
         int places = process->maxproc > 0 ? process->maxproc : DEFAULT_PLACES;
+        open_quarantine(&service);
         service.gate = sched_gate_new(server_sched(service.server), (unsigned)places);
         resolver_start(service.resolver, server_sched(service.server));
         server_run(service.server, accepted, &service);

@@ -9,6 +9,7 @@
 #include "dns/resolver.h"
 #include "filter/inspector.h"
 #include "net/endpoint.h"
+#include "quarantine/quarantine.h"
 #include "smtp/dial.h"
 #include "smtp/server.h"
 #include "smtp/session.h"
@@ -29,6 +30,8 @@ typedef struct {
     SessionLimits limits;
     Inspectors *inspectors;
     char *content_directory;
+    const char *quarantine_directory;
+    Quarantine *quarantine; /* NULL: there are no inspectors, or it could not be opened at start */
     ContentPlace place;
 } RelayService;
 
@@ -67,5 +70,7 @@ void relay_log_failure(const Relay *relay, const GError *error);
 
 /* The end of a message that was held back: inspects, acts. The reply for our client. Blocks. */
 Reply *relay_judge(Relay *relay);
+/* Stores the message in the quarantine. 250 with the id there, or a 451 when it cannot. Blocks. */
+Reply *relay_quarantine(Relay *relay, const Verdict *verdict, const GPtrArray *records);
 /* The log line of a message's end. verdict: "accept", ...; details: appended, or NULL. */
 void relay_log_verdict(const Relay *relay, const char *verdict, const Reply *reply, const char *details);

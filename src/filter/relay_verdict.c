@@ -144,8 +144,10 @@ static Reply *act(Judgement *judgement, const Verdict *verdict, const char **ret
     case VERDICT_TEMPFAIL:
         return reply_new(verdict->reply);
     case VERDICT_QUARANTINE:
-        return reply_new(RELAY_FAILED);
-    default: /* discarded, or no recipient is left */
+        if (relay->message.recipients->len > 0)
+            return relay_quarantine(relay, verdict, judgement->records);
+        /* fallthrough */
+    default: /* discarded, or for nobody */
         *ret_verdict = "discard";
         return reply_new("250 2.0.0 Ok");
     }
