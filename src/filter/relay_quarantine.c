@@ -5,8 +5,8 @@
 #include "smtp/command.h"
 
 /* What the next hop took is understood as far as it can be; a parameter that is strange to us is left out. */
-static const CommandRules lenient = {.allow_min_user = true, .smtputf8 = true, .dsn = true, .size = true,
-                                     .body8bit = true, .verp = true, .auth = true};
+static const CommandRules lenient = {
+    .allow_min_user = true, .smtputf8 = true, .dsn = true, .size = true, .body8bit = true, .verp = true, .auth = true};
 
 static Envelope *envelope_of(const Relay *relay)
 {
@@ -45,8 +45,8 @@ static QuarantineVerdict *verdicts_of(const GPtrArray *records)
 
     for (guint i = 0; i < records->len; i++) {
         const InspectionRecord *record = records->pdata[i];
-        verdicts[i] = (QuarantineVerdict){.inspector = record->inspector, .action = record->result,
-                                          .text = record->text, .milliseconds = record->ms};
+        verdicts[i] = (QuarantineVerdict){
+            .inspector = record->inspector, .action = record->result, .text = record->text, .milliseconds = record->ms};
     }
     return verdicts;
 }
@@ -71,8 +71,7 @@ Reply *relay_quarantine(Relay *relay, const Verdict *verdict, const GPtrArray *r
     g_autofree char *id = NULL;
 
     /* What could not be opened at start may have been mended since. */
-    g_autoptr(Quarantine) late =
-        service->quarantine ? NULL : quarantine_open(service->quarantine_directory, &error);
+    g_autoptr(Quarantine) late = service->quarantine ? NULL : quarantine_open(service->quarantine_directory, &error);
     Quarantine *quarantine = late ? late : service->quarantine;
     if (quarantine && quarantine_store(quarantine, &message, &id, &error))
         return reply_printf("250 2.0.0 Ok: queued as %s", id);
