@@ -268,15 +268,18 @@ static void prepare(Server *server)
         _exit(1);
 }
 
-/* The process that started us serves clients, holds locks and speaks with the master: none of that is ours to keep
- * open. */
+/* The process that started us serves clients, holds locks, speaks with the master, and somebody may wait for the end of
+ * its output: none of that is ours to keep open. */
 static int close_all_but(int socket)
 {
-    int kept = socket;
-
-    if (kept != FIRST_FD && dup3(kept, FIRST_FD, O_CLOEXEC) < 0)
+    if (socket != FIRST_FD && dup3(socket, FIRST_FD, O_CLOEXEC) < 0)
         _exit(1);
     close_range(FIRST_FD + 1, ~0U, 0);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; fd < FIRST_FD; fd++)
+        if (null < 0 || dup2(null, fd) < 0)
+            _exit(1);
+    close(null);
     return FIRST_FD;
 }
 

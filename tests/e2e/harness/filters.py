@@ -125,3 +125,29 @@ $banned_filename_re = new_RE(qr'\\.(exe|vbs)$'i);
 1;
 """)
         return ['/usr/sbin/amavisd', '-c', conf, 'foreground']
+
+
+class Spamd(Daemon):
+    """What spamc talks to; local tests only."""
+
+    def words(self):
+        settings = ('use_bayes 0', 'use_txrep 0', 'skip_rbl_checks 1', 'use_razor2 0', 'use_pyzor 0', 'dns_available no')
+        return ['spamd', f'--listen=127.0.0.1:{self.port}', '--max-children=1', '--local', '--nouser-config', '--username=nobody',
+                f'--pidfile={self.dir}/pid', '--syslog=stderr', *(f'--cf={setting}' for setting in settings)]
+
+
+class Clamd(Daemon):
+    """A signature database of one: EICAR's."""
+
+    EICAR = r'X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*'
+
+    def words(self):
+        os.mkdir(self.dir + '/db')
+        os.chmod(self.dir + '/db', 0o755)
+        self.write('db/test.ndb', f'Test.Eicar:0:*:{self.EICAR.encode().hex()}\n')
+        self.socket = self.dir + '/socket'
+        self.conf = self.write('clamd.conf', f'LocalSocket {self.socket}\nLocalSocketMode 666\nTCPSocket {self.port}\nTCPAddr 127.0.0.1\n'
+                               f'DatabaseDirectory {self.dir}/db\nForeground yes\nLogFile {self.dir}/log\nUser clamav\n')
+        if os.geteuid() == 0:
+            shutil.chown(self.dir, 'clamav')
+        return ['clamd', '-c', self.conf]
