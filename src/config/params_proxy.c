@@ -20,7 +20,7 @@ const Param param_rows_proxy[] = {
     {"filter_timeout", TIME, SUPPORTED, "$smtpd_proxy_timeout", 1, 0, NULL, "ours",
      "Time limit of a connect, read or write with the filter's next hop"},
     {"filter_inspectors", RAW, SUPPORTED, "", 0, 0, NULL, "ours",
-     "What looks at mail in the filter, in order: { KIND: attribute=value, ... }, ..."},
+     "What looks at mail in the filter, in order: { KIND: attribute=value, ... }, and so on"},
     {"filter_deadline", TIME, SUPPORTED, "50s", 1, 0, NULL, "ours",
      "Time for all inspectors and the next hop, up to the final dot, from the end of the content"},
     {"content_filter", STRING, PROTECTS, "", 0, 0, NULL, NULL,
