@@ -104,7 +104,7 @@ class Disturber(threading.Thread):
 
     def run(self):
         while not self.ending:
-            time.sleep(self.chance.random() * 0.5)
+            time.sleep(self.chance.random() * 0.5 * PATIENCE)  # it needs time to start
             pids = [process.pid for process in processes(self.mta) if process.service == 'filter']
             began = time.monotonic()
             if not pids:
