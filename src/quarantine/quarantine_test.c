@@ -373,6 +373,7 @@ static void test_expire(void **state)
     assert_true(db_run(fixture->quarantine, &error, "UPDATE message SET state = 3 WHERE id = ?", "t", released));
     db_leave(fixture->quarantine);
     auto_fd lock = quarantine_lock_content(fixture->quarantine, used, &error);
+    assert_true(lock >= 0);
     assert_true(quarantine_expire(fixture->quarantine, &(QuarantineLimits){0}, &expired, &error));
     assert_int_equal(rows_in(fixture->quarantine), 5);
     assert_true(quarantine_expire(fixture->quarantine, &(QuarantineLimits){.max_age_s = 100, .max_size = 4000},
@@ -659,6 +660,7 @@ static void test_full_disk(void **state)
     assert_true(quarantine_expire(fixture->quarantine, &(QuarantineLimits){.max_size = 200000}, &expired, NULL));
     assert_true(expired.by_size > 5);
     g_autofree char *again = store_fine(fixture, &(Given){.size = 150000});
+    assert_non_null(again);
     quarantine_free(g_steal_pointer(&fixture->quarantine));
     assert_int_equal(umount2(fixture->directory, MNT_DETACH), 0);
 }
