@@ -3,6 +3,7 @@
 #include "base/fail.h"
 #include "base/log.h"
 #include "filter/relay.h"
+#include "quarantine/keeper.h"
 
 #define DEFAULT_PLACES 100      /* dialogues with the next hop where the line has no limit */
 #define RESOLVER_TIMEOUT 20     /* seconds */
@@ -80,9 +81,14 @@ static void open_quarantine(RelayService *service)
     if (inspectors_are_none(service->inspectors))
         return;
     service->quarantine = quarantine_open(service->quarantine_directory, &error);
-    if (!service->quarantine)
+    if (!service->quarantine) {
         log_warning("quarantine %s: %s; what should go there will be deferred", service->quarantine_directory,
                     error->message);
+        return;
+    }
+    QuarantineLimits limits = {.max_age_s = config_seconds(service->config, "quarantine_max_age"),
+                               .max_size = config_int(service->config, "quarantine_max_size")};
+    quarantine_keeper_add(server_sched(service->server), service->quarantine, &limits);
 }
 
 static void accepted(void *user, const Connection *connection)

@@ -5,6 +5,7 @@ import os
 import pwd
 import re
 import signal
+import sqlite3
 import subprocess
 
 import pytest
@@ -290,3 +291,34 @@ def test_smtp_sink(mta):
     finally:
         sink.terminate()
         sink.wait(10)
+
+
+# --- with the filter -----------------------------------------------------------------------------------------------------------
+
+def test_filter_to_mailbox(gatepost):
+    """What an inspector puts in quarantine comes out as it went in."""
+    inspectors = "filter_inspectors = { command: argv=/bin/false, exit=1:quarantine }\n"
+    with gatepost(main=inspectors, services={'in': '-o smtpd_proxy_filter=127.0.0.1:{filter}', 'after': AFTER, 'filter':
+                  'filter -o filter_nexthop=127.0.0.1:{after}'}) as mta:
+        content = 'From: a@b.example\nTo: alice@virt.test\nDate: Sun, 22 Nov 2026 12:00:00 +0000\nMessage-Id: <1@b.example>\n\n.\n\tbody \n'
+        with mta.session('in', xclient=mta.STRANGER) as client:
+            qid = client.message(content, wanted='~250 2.0.0 Ok: queued as [0-9a-z]{8}').split()[-1]
+        record, = run_json(mta, 'list')
+        assert record['id'] == qid and record['client']['address'] == '192.0.2.66' and record['client']['name'] == 'spike.up.test'
+        assert base64.b64decode(run_json(mta, 'show', qid, '--content')[0]['content']).endswith(content.encode())
+        out, = run_json(mta, 'release', qid)
+        assert mta.maildir('alice').wait_for(out['text'].split()[-1].encode()).endswith(content.encode())
+
+
+def test_filter_expires(gatepost):
+    inspectors = "filter_inspectors = { command: argv=/bin/true }\n"
+    with gatepost(main=inspectors, services={'filter': 'filter -o filter_nexthop=127.0.0.1:{after}'}) as mta:
+        old, young = put(mta), put(mta)
+        mta.stop()
+        with sqlite3.connect(mta.dir + '/data/quarantine/index.db') as database:
+            database.execute('UPDATE message SET stored = stored - 31 * 86400000000 WHERE id = ?', (old,))
+        database.close()
+        mark = mta.log.mark()
+        mta.start()
+        mta.log.wait('quarantine-expire: by_age=1 by_size=0 garbage=0', mark)
+        assert [found['id'] for found in run_json(mta, 'list')] == [young]
