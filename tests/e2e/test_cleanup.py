@@ -10,7 +10,7 @@ def mta(sut):
     with sut(main="""
 canonical_maps = inline:{{old@virt.test=alice@virt.test}, {@olddom.test=new@virt.test}}
 sender_canonical_maps = inline:{{s@b.example=renamed@b.example}}
-recipient_canonical_maps = inline:{{r@virt.test=bob@virt.test}}
+recipient_canonical_maps = inline:{{r@virt.test=bob@virt.test}, {"q r"@virt.test=bob@virt.test}}
 recipient_bcc_maps = inline:{{bob@virt.test=carol@virt.test}}
 sender_bcc_maps = inline:{{bcc@b.example=carol@virt.test}}
 undisclosed_recipients_header = To: undisclosed-recipients:;
@@ -40,6 +40,11 @@ def test_recipient_canonical(mta):
     assert dict(headers)['Delivered-To'] == 'bob@virt.test' and dict(headers)['X-Original-To'] == 'r@virt.test'
     assert dict(headers)['From'] == 'r@virt.test' and dict(headers)['To'] == 'bob@virt.test'
     mta.log.wait(rf'{qid}: to=<bob@virt\.test>, orig_to=<r@virt\.test>, relay=virtual, .*', mark)
+
+
+def test_keys_are_quoted_as_people_write_them(mta):
+    _, headers = deliver(mta, 'bob', to='"q r"@virt.test')
+    assert dict(headers)['Delivered-To'] == 'bob@virt.test' and dict(headers)['X-Original-To'] == '"q r"@virt.test'
 
 
 def test_canonical(mta):
