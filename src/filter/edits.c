@@ -10,8 +10,14 @@ typedef struct {
     char *text;
 } Splice;
 
+typedef struct {
+    guint64 line, column, drop;
+    char *text;
+} OctetSplice;
+
 struct Edits {
     GArray *splices; /* of Splice */
+    GArray *octets;  /* of OctetSplice, in the order of the content */
     Content *body;
 };
 
@@ -20,12 +26,19 @@ static void splice_clear(gpointer data)
     g_free(((Splice *)data)->text);
 }
 
+static void octet_splice_clear(gpointer data)
+{
+    g_free(((OctetSplice *)data)->text);
+}
+
 Edits *edits_new(void)
 {
     Edits *edits = g_new0(Edits, 1);
 
     edits->splices = g_array_new(FALSE, FALSE, sizeof(Splice));
     g_array_set_clear_func(edits->splices, splice_clear);
+    edits->octets = g_array_new(FALSE, FALSE, sizeof(OctetSplice));
+    g_array_set_clear_func(edits->octets, octet_splice_clear);
     return edits;
 }
 
@@ -34,13 +47,14 @@ void edits_free(Edits *edits)
     if (!edits)
         return;
     g_array_unref(edits->splices);
+    g_array_unref(edits->octets);
     content_free(edits->body);
     g_free(edits);
 }
 
 bool edits_are_empty(const Edits *edits)
 {
-    return edits->splices->len == 0 && !edits->body;
+    return edits->splices->len == 0 && edits->octets->len == 0 && !edits->body;
 }
 
 void edits_splice(Edits *edits, guint64 line, guint64 drop, const char *text)
@@ -48,6 +62,13 @@ void edits_splice(Edits *edits, guint64 line, guint64 drop, const char *text)
     Splice splice = {.line = line, .drop = drop, .order = edits->splices->len, .text = g_strdup(text)};
 
     g_array_append_val(edits->splices, splice);
+}
+
+void edits_splice_octets(Edits *edits, guint64 line, guint64 column, guint64 drop, const char *text)
+{
+    OctetSplice splice = {.line = line, .column = column, .drop = drop, .text = g_strdup(text)};
+
+    g_array_append_val(edits->octets, splice);
 }
 
 void edits_replace_body(Edits *edits, Content *body)
@@ -61,6 +82,10 @@ void edits_replace_body(Edits *edits, Content *body)
 typedef struct {
     const Splice *splices;
     guint count, next;
+    const GArray *octets; /* of OctetSplice */
+    guint next_octets;
+    guint64 column;      /* of the next piece in its line */
+    guint64 drop_before; /* octets of the line in front of this column are dropped */
     Content *to;
     guint64 line;       /* that the next piece belongs to */
     guint64 drop_until; /* lines before it are dropped */
@@ -95,14 +120,44 @@ static void reach_line(Pass *pass)
     }
 }
 
+static void copy_octets(Pass *pass, const char *data, size_t len, bool ends_line)
+{
+    size_t dropped = MIN(len, pass->drop_before - MIN(pass->column, pass->drop_before));
+
+    content_add(pass->to, data + dropped, len - dropped, ends_line);
+    pass->column += len;
+}
+
+static void copy_piece(Pass *pass, const char *data, size_t len, bool ends_line)
+{
+    for (; pass->next_octets < pass->octets->len; pass->next_octets++) {
+        const OctetSplice *splice = &g_array_index(pass->octets, OctetSplice, pass->next_octets);
+        if (splice->line != pass->line || splice->column >= pass->column + len + ends_line)
+            break;
+        size_t before = (size_t)(splice->column - pass->column);
+        copy_octets(pass, data, before, false);
+        data += before;
+        len -= before;
+        for (const char *text = splice->text; text && *text;) {
+            const char *end = strchrnul(text, '\n');
+            content_add(pass->to, text, (size_t)(end - text), *end == '\n');
+            text = *end ? end + 1 : end;
+        }
+        pass->drop_before = splice->column + splice->drop;
+    }
+    copy_octets(pass, data, len, ends_line);
+}
+
 static bool take_piece(void *user, const char *data, size_t len, bool ends_line)
 {
     Pass *pass = user;
 
-    if (!pass->in_line)
+    if (!pass->in_line) {
         reach_line(pass);
+        pass->column = pass->drop_before = 0;
+    }
     if (pass->line >= pass->drop_until && pass->line < pass->body_line)
-        content_add(pass->to, data, len, ends_line);
+        copy_piece(pass, data, len, ends_line);
     pass->in_line = !ends_line;
     pass->line += ends_line;
     return content_failed(pass->to) == 0;
@@ -117,7 +172,7 @@ static bool take_body(void *user, const char *data, size_t len, bool ends_line)
 bool edits_apply(const Edits *edits, Content *from, Content *to)
 {
     g_autoptr(GArray) sorted = g_array_copy(edits->splices);
-    Pass pass = {.to = to, .count = sorted->len, .body_line = G_MAXUINT64};
+    Pass pass = {.to = to, .count = sorted->len, .octets = edits->octets, .body_line = G_MAXUINT64};
 
     g_array_set_clear_func(sorted, NULL);
     g_array_sort(sorted, compare_splices);

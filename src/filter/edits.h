@@ -14,6 +14,9 @@ bool edits_are_empty(const Edits *edits);
  * text: lines joined by '\n', none at the end; NULL: none; it may hold any octet but CR. At one line the insertions
  * stand in the order of the calls. */
 void edits_splice(Edits *edits, guint64 line, guint64 drop, const char *text);
+/* The same within a line: in front of its octet `column` inserts text, in which '\n' ends a line, then drops so many
+ * octets, never the line's end. Columns of one line come in order, and it is not dropped by edits_splice(). */
+void edits_splice_octets(Edits *edits, guint64 line, guint64 column, guint64 drop, const char *text);
 /* The body (what follows the empty line) is replaced by body's lines; body becomes the edits'. */
 void edits_replace_body(Edits *edits, Content *body);
 

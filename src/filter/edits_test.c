@@ -69,6 +69,21 @@ static void overlapping_drops_count_once(void **state)
     assert_applied(edits, content_of("0\n1\n2\n3\n4\n", 10), "0\nin between\n4\n");
 }
 
+static void octets_are_spliced(void **state)
+{
+    for (size_t portion = 1; portion < 9; portion++) {
+        g_autoptr(Edits) edits = edits_new();
+        edits_splice_octets(edits, 1, 0, 2, "AB");
+        edits_splice_octets(edits, 1, 2, 1, NULL);
+        edits_splice_octets(edits, 1, 4, 0, "pre\n");
+        edits_splice_octets(edits, 1, 6, 99, "end");
+        edits_splice_octets(edits, 3, 3, 0, "!");
+        assert_false(edits_are_empty(edits));
+        assert_applied(edits, content_of("zero\n01234567\ntwo\nend\nlast\n", portion),
+                       "zero\nAB3pre\n45end\ntwo\nend!\nlast\n");
+    }
+}
+
 static void no_edit_changes_no_octet(void **state)
 {
     g_autoptr(Edits) edits = edits_new();
@@ -129,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(splices_are_made_at_their_lines),
         cmocka_unit_test(overlapping_drops_count_once),
+        cmocka_unit_test(octets_are_spliced),
         cmocka_unit_test(no_edit_changes_no_octet),
         cmocka_unit_test(headers_are_found),
         cmocka_unit_test(headers_are_changed),

@@ -10,7 +10,7 @@
 /* Strangers learn no more than from any failure of a filter. */
 #define FAILURE_TEXT "Error: queue file write error"
 
-static const InspectorClass *const classes[] = {&inspector_command, NULL};
+static const InspectorClass *const classes[] = {&inspector_checks, &inspector_command, NULL};
 
 struct Inspector {
     const InspectorClass *class;
