@@ -96,6 +96,11 @@ void runner_stop(Runner *runner)
     g_free(runner);
 }
 
+int runner_descriptor(const Runner *runner)
+{
+    return runner->socket;
+}
+
 /* --- asking --- */
 
 static bool add_strings(int file, char **strings)

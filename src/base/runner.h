@@ -23,6 +23,9 @@ typedef struct {
 Runner *runner_start(const RunnerProgram *program, GError **error);
 void runner_stop(Runner *runner); /* kills what runs; NULL is fine */
 
+/* Becomes readable when the runner is gone, and all that asks it from then on fails. The runner's. */
+int runner_descriptor(const Runner *runner);
+
 typedef struct {
     char **argv;               /* NULL-terminated */
     char **environment;        /* NULL-terminated "name=value"; all that the program gets */

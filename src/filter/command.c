@@ -334,9 +334,15 @@ static bool command_inspect(void *state, const Inspection *inspection, Verdict *
     return done;
 }
 
+static int command_descriptor(void *state)
+{
+    return runner_descriptor(((Command *)state)->runner);
+}
+
 const InspectorClass inspector_command = {
     .kind = "command",
     .open = command_open,
     .inspect = command_inspect,
     .close = command_close,
+    .descriptor = command_descriptor,
 };

@@ -1,9 +1,12 @@
 /* filter.c - the filter's process. */
 #include "filter/filter.h"
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "filter/relay.h"
 #include "quarantine/keeper.h"
+
+#include <sys/epoll.h>
 
 #define DEFAULT_PLACES 100      /* dialogues with the next hop where the line has no limit */
 #define RESOLVER_TIMEOUT 20     /* seconds */
@@ -91,6 +94,31 @@ static void open_quarantine(RelayService *service)
     quarantine_keeper_add(server_sched(service->server), service->quarantine, &limits);
 }
 
+/* A process whose inspectors can never answer again makes room for one whose can. */
+static Step inspector_gone(void *data, TaskRef self, unsigned reasons)
+{
+    RelayService *service = data;
+
+    if (!(reasons & (WAKE_INPUT | WAKE_HANGUP)))
+        return step_park(EPOLLIN, CLOCK_NEVER);
+    log_error("a process that runs inspectors is gone: starting anew");
+    server_retire(service->server);
+    return step_end();
+}
+
+static void watched_free(void *data)
+{
+}
+
+static void watch_inspectors(RelayService *service)
+{
+    g_autoptr(GArray) descriptors = inspectors_descriptors(service->inspectors);
+
+    for (guint i = 0; i < descriptors->len; i++)
+        sched_add(server_sched(service->server), g_array_index(descriptors, int, i), inspector_gone, watched_free,
+                  service);
+}
+
 static void accepted(void *user, const Connection *connection)
 {
     RelayService *service = user;
@@ -121,6 +149,7 @@ int filter_main(ServiceProcess *process, const MainCf *main_cf)
     if (ready) {
         int places = process->maxproc > 0 ? process->maxproc : DEFAULT_PLACES;
         open_quarantine(&service);
+        watch_inspectors(&service);
         service.gate = sched_gate_new(server_sched(service.server), (unsigned)places);
         resolver_start(service.resolver, server_sched(service.server));
         server_run(service.server, accepted, &service);

@@ -126,6 +126,19 @@ void inspectors_close(Inspectors *inspectors)
     g_free(inspectors);
 }
 
+GArray *inspectors_descriptors(const Inspectors *inspectors)
+{
+    GArray *all = g_array_new(FALSE, FALSE, sizeof(int));
+
+    for (guint i = 0; i < inspectors->list->len; i++) {
+        const Inspector *inspector = inspectors->list->pdata[i];
+        int descriptor = inspector->class->descriptor ? inspector->class->descriptor(inspector->state) : -1;
+        if (descriptor >= 0)
+            g_array_append_val(all, descriptor);
+    }
+    return all;
+}
+
 bool inspectors_are_none(const Inspectors *inspectors)
 {
     return inspectors->list->len == 0;

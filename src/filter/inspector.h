@@ -36,6 +36,8 @@ typedef struct {
      * the deadline at most. */
     bool (*inspect)(void *state, const Inspection *inspection, Verdict *verdict, GError **error);
     void (*close)(void *state);
+    /* A descriptor that becomes readable when the inspector can never answer again. NULL: there is none. */
+    int (*descriptor)(void *state);
 } InspectorClass;
 
 extern const InspectorClass inspector_checks, inspector_command, inspector_smtp;
@@ -61,7 +63,8 @@ typedef struct {
 
 /* No element: a chain that accepts. NULL: error. */
 Inspectors *inspectors_open(const Config *config, GError **error);
-void inspectors_close(Inspectors *inspectors); /* NULL is fine */
+void inspectors_close(Inspectors *inspectors);                /* NULL is fine */
+GArray *inspectors_descriptors(const Inspectors *inspectors); /* of int: see InspectorClass; caller unrefs */
 bool inspectors_are_none(const Inspectors *inspectors);
 
 /* Asks them in order until deadline. Changes are made in message. verdict: of the whole chain, without changes.

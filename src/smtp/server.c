@@ -36,6 +36,7 @@ struct Server {
     GArray *listeners; /* TaskRef of each */
     _Atomic int closing;
     _Atomic bool draining;
+    TaskRef control; /* listens for orders */
     _Atomic gint64 limit_reached_at; /* clock_ms(); 0: not lately */
     gint64 stop_at;
     pthread_mutex_t count_lock; /* our clients in the page */
@@ -204,6 +205,12 @@ static void drain(Server *server, bool say_421)
     sched_wake_all(server->sched, WAKE_STOP);
 }
 
+void server_retire(Server *server)
+{
+    drain(server, false);
+    sched_wake(server->sched, server->control, WAKE_STOP);
+}
+
 static Step control_run(void *data, TaskRef self, unsigned reasons)
 {
     Server *server = data;
@@ -286,7 +293,7 @@ void server_run(Server *server, ServerAccept accept, void *user)
 {
     server->accept = accept;
     server->user = user;
-    sched_add(server->sched, server->process->control, control_run, control_free, server);
+    server->control = sched_add(server->sched, server->process->control, control_run, control_free, server);
     for (guint i = 0; i < server->process->listeners->len; i++) {
         Listener *listener = g_new0(Listener, 1);
         listener->server = server;

@@ -239,6 +239,32 @@ def test_altermime(mta):
     assert b'\nhello\n' in message and b'queue_directory' in message
 
 
+def test_a_killed_runner_is_replaced(sut):
+    """A process that can start programs no more gives way to one that can; who was asked to wait hears a 451."""
+    with sut(services={'do': line(f'command: {DO}'), 'after': AFTER}) as mta:
+        send(mta, 'do', 'exit 0')
+        pids = [int(pid) for pid in filter(str.isdigit, os.listdir('/proc')) if is_runner_of(pid, mta.dir)]
+        assert pids
+        mark = mta.log.mark()
+        for pid in pids:
+            os.kill(pid, 9)
+        mta.log.wait('error: a process that runs inspectors is gone: starting anew', mark, 'filter')
+        until(lambda: delivered(mta), 'mail passes again')
+
+
+def is_runner_of(pid, directory):
+    try:
+        with open(f'/proc/{pid}/comm') as comm, open(f'/proc/{pid}/cmdline') as words:
+            return comm.read() == 'runner\n' and directory in words.read()
+    except OSError:
+        return False
+
+
+def delivered(mta):
+    with mta.session('do') as client:
+        return client.message('Do: exit 0\n\nx\n', wanted='~(250|451) .*').code == 250
+
+
 @pytest.mark.parametrize('inspectors, complaint', [
     ('{ command: user=nobody }', 'command: argv= is missing'),
     ('{ command: argv=/no/such }', 'program /no/such: No such file or directory'),
