@@ -2,7 +2,7 @@
 #include "config/param_rows.h"
 
 const Param param_rows_smtp_tls[] = {
-    {"smtp_tls_security_level", STRING, PROTECTS, "", 0, 0, "none may", NULL,
+    {"smtp_tls_security_level", STRING, PROTECTS, "", 0, 0, "none", NULL,
      "Whether TLS is used, and how far it is checked"},
     {"smtp_use_tls", BOOL, PROTECTS, "no", 0, 0, NULL, NULL, "Old form of smtp_tls_security_level = may"},
     {"smtp_enforce_tls", BOOL, PROTECTS, "no", 0, 0, NULL, NULL, "Old form of smtp_tls_security_level = encrypt"},

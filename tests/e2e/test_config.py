@@ -8,7 +8,7 @@ pytestmark = pytest.mark.gatepost_only
 
 
 @pytest.mark.parametrize('setting', [
-    'smtpd_tls_security_level = encrypt', 'smtp_tls_security_level = encrypt', 'smtpd_use_tls = yes',
+    'smtpd_tls_security_level = encrypt', 'smtpd_tls_security_level = may', 'smtp_tls_security_level = encrypt', 'smtpd_use_tls = yes',
     'smtpd_enforce_tls = yes', 'smtpd_milters = inet:127.0.0.1:1', 'non_smtpd_milters = inet:127.0.0.1:1',
     'header_checks = regexp:{{/x/ REJECT}}', 'body_checks = regexp:{{/x/ REJECT}}', 'mime_header_checks = regexp:{{/x/ REJECT}}',
     'nested_header_checks = regexp:{{/x/ REJECT}}', 'smtpd_sasl_auth_enable = yes', 'content_filter = smtp:[127.0.0.1]:1',
@@ -24,19 +24,6 @@ def test_what_protects_is_not_ignored(gatepost, setting):
         assert done.returncode == 1, done.stderr
         assert 'fatal: ' in done.stderr and (name in done.stderr or setting.split()[-1] in done.stderr), done.stderr
         assert mta.run('status').returncode == 1
-    finally:
-        mta.__exit__(None, None, None)
-
-
-def test_opportunistic_tls_is_warned_of(gatepost):
-    """Debian's main.cf asks for it: it promises nobody anything."""
-    mta = gatepost(main='smtpd_tls_security_level=may\nsmtp_tls_security_level=may\n', services={'in': ''})
-    try:
-        done = mta.run('check')
-        for name in ('smtpd', 'smtp'):
-            assert done.returncode == 0 and f'{name}_tls_security_level = may is not supported and is ignored' in done.stderr
-        with mta, mta.session('in') as client:
-            assert not [line for line in client.cmd('EHLO x').lines if 'STARTTLS' in line]
     finally:
         mta.__exit__(None, None, None)
 
