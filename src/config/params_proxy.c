@@ -14,6 +14,8 @@ const Param param_rows_proxy[] = {
      "How long a session may wait for a filter connection"},
     {"smtpd_proxy_wait_limit", INT, SUPPORTED, "1000", 0, 0, NULL, "ours",
      "Sessions that may wait for a filter connection; beyond it MAIL is deferred"},
+    {"smtpd_proxy_trace", BOOL, SUPPORTED, "no", 0, 0, NULL, "ours",
+     "Give every message an id: XFORWARD IDENT to the filter, trace=ID in the log"},
     {"filter_nexthop", STRING, SUPPORTED, "", 0, 0, NULL, "ours", "Where the filter service passes mail on"},
     {"filter_authorized_hosts", STRING, SUPPORTED, "127.0.0.0/8, [::1]/128", 0, 0, NULL, "ours",
      "Clients that the filter service serves"},

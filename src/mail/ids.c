@@ -72,6 +72,18 @@ bool id_is_valid(const char *id)
     return true;
 }
 
+char *id_new_spoken(size_t length)
+{
+    static const char spoken[] = ID_SPOKEN_DIGITS;
+    guint64 bits = random_bits();
+    char *id = g_malloc(length + 1);
+
+    for (size_t i = 0; i < length; i++, bits /= sizeof spoken - 1)
+        id[i] = spoken[bits % (sizeof spoken - 1)];
+    id[length] = '\0';
+    return id;
+}
+
 bool id_is_long(const char *id)
 {
     const char *separator = strrchr(id, 'z'); /* 'z' is in no hexadecimal number */

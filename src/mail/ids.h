@@ -28,4 +28,9 @@ MessageKey message_key_new(void);
 char *message_key_to_text(const MessageKey *key);                     /* two times 16 lower-case hexadecimal digits; caller frees */
 bool message_key_from_text(const char *text, MessageKey *ret_key); /* exactly that form */
 
+#define ID_SPOKEN_DIGITS "0123456789bcdfghjkmnpqrstvwxyz"
+/* length random ones of these, up to 13: no vowels, so that none is a word; no l, which looks like 1; one case, so that it can be said on the
+ * telephone. Caller frees. */
+char *id_new_spoken(size_t length);
+
 guint64 random_bits(void); /* 64 from getrandom(2) */

@@ -24,6 +24,16 @@ static void short_ids_have_their_shape(void **state)
     assert_false(id_is_long(id));
 }
 
+static void spoken_ids_have_their_shape(void **state)
+{
+    g_autofree char *id = id_new_spoken(12);
+    g_autofree char *other = id_new_spoken(12);
+
+    assert_int_equal(strlen(id), 12);
+    assert_int_equal(strspn(id, ID_SPOKEN_DIGITS), 12);
+    assert_string_not_equal(id, other);
+}
+
 static void long_ids_have_their_shape(void **state)
 {
     /* 1795336928 seconds and 466108 microseconds in base 52 */
@@ -71,9 +81,8 @@ static void keys_survive_as_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(short_ids_have_their_shape),
-        cmocka_unit_test(long_ids_have_their_shape),
-        cmocka_unit_test(foreign_ids_are_checked),
+        cmocka_unit_test(short_ids_have_their_shape), cmocka_unit_test(spoken_ids_have_their_shape),
+        cmocka_unit_test(long_ids_have_their_shape),  cmocka_unit_test(foreign_ids_are_checked),
         cmocka_unit_test(keys_survive_as_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -273,25 +273,16 @@ void quarantine_free(Quarantine *quarantine)
 
 /* ---- names ---- */
 
-/* No vowels, so that none is a word; no l, which looks like 1; one case, so that it can be said on the telephone. */
-static const char digits[] = "0123456789bcdfghjkmnpqrstvwxyz";
-
 char *quarantine_id_new(void)
 {
-    guint64 bits = random_bits();
-    char *id = g_malloc(ID_LENGTH + 1);
-
-    for (int i = 0; i < ID_LENGTH; i++, bits /= sizeof digits - 1)
-        id[i] = digits[bits % (sizeof digits - 1)];
-    id[ID_LENGTH] = '\0';
-    return id;
+    return id_new_spoken(ID_LENGTH);
 }
 
 char *quarantine_id_parse(const char *typed, GError **error)
 {
     g_autofree char *id = g_ascii_strdown(typed, -1);
 
-    if (strlen(id) == ID_LENGTH && strspn(id, digits) == ID_LENGTH)
+    if (strlen(id) == ID_LENGTH && strspn(id, ID_SPOKEN_DIGITS) == ID_LENGTH)
         return g_steal_pointer(&id);
     g_set_error(error, QUARANTINE_ERROR, QUARANTINE_ERROR_NOT_FOUND, "%s: not an id of the quarantine", typed);
     return NULL;

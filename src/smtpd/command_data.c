@@ -1,4 +1,5 @@
 /* command_data.c - DATA and BDAT: the content and its end. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "smtp/command.h"
 #include "smtpd/state.h"
@@ -307,6 +308,8 @@ Outcome content_end(Session *session)
             transaction_end(smtpd, true);
         return outcome_done();
     }
+    if (!smtpd->transaction->times.content_end_ms)
+        smtpd->transaction->times.content_end_ms = clock_ms();
     Outcome outcome = smtpd->service->sink->end(smtpd);
     if (outcome.kind != OUTCOME_DONE)
         return outcome;

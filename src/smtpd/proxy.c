@@ -16,19 +16,21 @@ static const char *filter_name(const Smtpd *smtpd)
 
 static void log_failure(Smtpd *smtpd, const GError *error)
 {
+    const char *note = smtpd_trace_note(smtpd);
+
     if (g_error_matches(error, CLIENT_ERROR, CLIENT_ERROR_CONNECT))
-        log_warning("connect to proxy filter %s: %s", filter_name(smtpd), error->message);
+        log_warning("connect to proxy filter %s: %s%s", filter_name(smtpd), error->message, note);
     else if (g_error_matches(error, CLIENT_ERROR, CLIENT_ERROR_TIMEOUT))
-        log_warning("timeout talking to proxy %s", filter_name(smtpd));
+        log_warning("timeout talking to proxy %s%s", filter_name(smtpd), note);
     else
-        log_warning("lost connection with proxy %s", filter_name(smtpd));
+        log_warning("lost connection with proxy %s%s", filter_name(smtpd), note);
 }
 
 static void log_unexpected(Smtpd *smtpd, const char *command, const Reply *reply)
 {
     g_autofree char *shown = reply_for_log(reply);
 
-    log_warning("proxy %s rejected \"%s\": \"%s\"", filter_name(smtpd), command, shown);
+    log_warning("proxy %s rejected \"%s\": \"%s\"%s", filter_name(smtpd), command, shown, smtpd_trace_note(smtpd));
 }
 
 /* What the client gets for a reply of an unexpected class: the reply, but never one that would tell it to go on. */
@@ -114,8 +116,7 @@ static void describe_client(const Smtpd *smtpd, XfAttrs *attrs)
     attrs->value[XF_ADDR] = known(origin->addr);
     attrs->value[XF_PORT] = known(origin->port);
     attrs->value[XF_HELO] = g_strdup(origin->helo ? origin->helo : "");
-    attrs->value[XF_IDENT] =
-        g_strdup(smtpd->forwarded.given & (1u << XF_IDENT) ? smtpd->forwarded.value[XF_IDENT] : "");
+    attrs->value[XF_IDENT] = g_strdup(smtpd_ident(smtpd)); /* NULL: unavailable */
     attrs->value[XF_PROTO] = known(origin->protocol);
     attrs->value[XF_SOURCE] = g_strdup(origin->is_local ? "LOCAL" : "REMOTE");
 }
@@ -145,20 +146,33 @@ void proxy_log_busy(const Smtpd *smtpd)
         settings->speed_adjust ? "" : "; with smtpd_proxy_options = speed_adjust slow clients hold none");
 }
 
+static void refuse_busy(Smtpd *smtpd)
+{
+    static const char reply[] = "451 4.3.2 Error: try again later";
+
+    proxy_log_busy(smtpd);
+    smtpd->refusal = reply_new(reply);
+    /* That was perhaps said of another message. With speed_adjust each has its proxy-reject line. */
+    if (*smtpd_trace_note(smtpd) && !smtpd->settings->speed_adjust) {
+        AccessFacts facts = smtpd_facts(smtpd, smtpd->session->where);
+        smtpd_log_reject(smtpd, &facts, reply);
+    }
+}
+
 static Outcome take_slot(Smtpd *smtpd, Proxy *proxy)
 {
+    Transaction *transaction = smtpd->transaction;
     gint64 deadline;
 
-    switch (slots_take(smtpd->service->slots, &proxy->slot, smtpd->session->self, &deadline)) {
-    case SLOT_WAIT:
+    if (!transaction->times.slot_asked_ms)
+        transaction->times.slot_asked_ms = clock_ms();
+    SlotAnswer answer = slots_take(smtpd->service->slots, &proxy->slot, smtpd->session->self, &deadline);
+    if (answer == SLOT_WAIT)
         return outcome_wait(deadline, true);
-    case SLOT_BUSY:
-        proxy_log_busy(smtpd);
-        smtpd->refusal = reply_new("451 4.3.2 Error: try again later");
-        break;
-    case SLOT_TAKEN:
-        break;
-    }
+    transaction->times.wait_ms += clock_ms() - transaction->times.slot_asked_ms;
+    transaction->times.slot_asked_ms = 0;
+    if (answer == SLOT_BUSY)
+        refuse_busy(smtpd);
     return outcome_done();
 }
 
@@ -299,6 +313,7 @@ void proxy_log_verdict(Smtpd *smtpd, const char *reply)
 {
     const Transaction *transaction = smtpd->transaction;
     g_autofree char *sender = address_quote(transaction->mail.address);
+    g_autofree char *times = trace_times(smtpd);
     g_autoptr(GString) line = g_string_new(NULL);
 
     g_string_printf(line, "proxy-%s: %s: %s; from=<%s> to=<%s> proto=%s", *reply == '2' ? "accept" : "reject",
@@ -308,5 +323,5 @@ void proxy_log_verdict(Smtpd *smtpd, const char *reply)
         g_string_append_printf(line, " helo=<%s>", smtpd->helo);
     if (smtpd->sasl_username)
         g_string_append_printf(line, " sasl_username=<%s>", smtpd->sasl_username);
-    log_info("%s", line->str);
+    log_info("%s%s", line->str, times);
 }

@@ -202,6 +202,7 @@ static bool read_proxy(Settings *settings, int maxproc, GError **error)
     for (guint i = 0; i < options->len; i++)
         if (g_ascii_strcasecmp(g_ptr_array_index(options, i), "speed_adjust") == 0)
             settings->speed_adjust = true;
+    settings->proxy_trace = config_bool(config, "smtpd_proxy_trace");
     settings->proxy_ehlo = config_string(config, "smtpd_proxy_ehlo");
     settings->proxy_timeout_ms = config_seconds(config, "smtpd_proxy_timeout") * 1000;
     settings->proxy_wait_ms = config_seconds(config, "smtpd_proxy_wait_time") * 1000;

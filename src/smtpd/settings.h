@@ -65,7 +65,7 @@ typedef struct {
     Endpoint *proxy; /* NULL: no smtpd_proxy_filter */
     const char *proxy_ehlo;
     gint64 proxy_timeout_ms, proxy_wait_ms;
-    bool speed_adjust;
+    bool speed_adjust, proxy_trace;
     int proxy_slots, proxy_wait_limit;
 
     bool address_mappings, body_checks, unknown_recipient_checks; /* receive_override_options */

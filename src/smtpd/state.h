@@ -67,6 +67,11 @@ typedef struct {
     Opening opening;
     bool logged_client; /* the client= line */
     gint64 arrival_us;
+    char *trace_note; /* " trace=ID"; NULL: not traced */
+    struct {
+        gint64 begun_ms, content_end_ms; /* clock_ms(); 0: not yet */
+        gint64 slot_asked_ms, wait_ms;   /* since when it waits for a filter slot, 0: it does not; all waits */
+    } times;
     void *sink; /* the sink's own part */
 } Transaction;
 
@@ -123,6 +128,10 @@ bool smtpd_in_chunks(const Smtpd *smtpd);       /* BDAT was used: MAIL, RCPT and
 AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state); /* borrowed texts */
 /* Logs "QID: reject: STATE from C: text; from=<..> ..." */
 void smtpd_log_reject(const Smtpd *smtpd, const AccessFacts *facts, const char *text);
+/* smtpd_proxy_trace: " trace=ID" for the end of a log line, or "". */
+const char *smtpd_trace_note(const Smtpd *smtpd);
+/* The id in it: what the incoming session says (XFORWARD IDENT), else ours; NULL: neither. */
+const char *smtpd_ident(const Smtpd *smtpd);
 char *smtpd_footer(const Session *session, const Reply *reply); /* ServerClass.footer */
 /* "QID: client=...": once a message; id NULL: NOQUEUE. */
 void smtpd_log_client(const Smtpd *smtpd, const char *id);
@@ -155,6 +164,10 @@ bool transaction_in(const Session *session);
 void transaction_hold(Smtpd *smtpd, size_t octets);
 bool smtpd_memory_is_full(const Smtpd *smtpd);
 void transaction_begin_content(Smtpd *smtpd); /* our headers */
+
+/* --- trace.c --- */
+void trace_begin(Smtpd *smtpd);         /* with the transaction */
+char *trace_times(const Smtpd *smtpd); /* " delay=.. delays=.. trace=ID", or ""; at the verdict. Caller frees */
 
 /* --- the commands; see commands.c --- */
 Outcome command_helo(Session *session, const char *line);

@@ -72,6 +72,7 @@ void transaction_begin(Smtpd *smtpd, MailCommand *mail, const char *line)
         envelope->content_filter = g_strdup(smtpd->settings->content_filter);
     fill_origin(smtpd, &envelope->origin);
     smtpd->transaction = transaction;
+    trace_begin(smtpd);
     transaction_hold(smtpd, TRANSACTION_OCTETS + ADDRESS_COPIES * strlen(line));
 }
 
@@ -97,6 +98,7 @@ void transaction_end(Smtpd *smtpd, bool aborted)
     g_free(transaction->redirect);
     g_ptr_array_free(transaction->bcc, TRUE);
     opening_clear(&transaction->opening);
+    g_free(transaction->trace_note);
     g_free(transaction);
 }
 

@@ -53,7 +53,7 @@ void smtpd_log_reject(const Smtpd *smtpd, const AccessFacts *facts, const char *
     }
     g_autofree char *line = access_log_line("reject", facts, smtpd->protocol, shown);
 
-    log_info("%s: %s", smtpd_queue_id(smtpd), line);
+    log_info("%s: %s%s", smtpd_queue_id(smtpd), line, smtpd_trace_note(smtpd));
 }
 
 void smtpd_log_client(const Smtpd *smtpd, const char *id)
@@ -72,6 +72,8 @@ void smtpd_log_client(const Smtpd *smtpd, const char *id)
         if (strcmp(origin->addr, "unknown") != 0)
             g_string_append_printf(line, "[%s]", origin->addr);
     }
+    if (*smtpd_trace_note(smtpd))
+        g_string_append_printf(line, ",%s", smtpd_trace_note(smtpd));
     log_info("%s", line->str);
 }
 
