@@ -5,6 +5,7 @@
 #include "qmgr/qmgr_private.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -16,8 +17,10 @@
 struct Delivery {
     int fd;
     Job *job;
-    guint missing;  /* recipients without a report */
-    bool *reported; /* by index into the request's recipients */
+    GList link;       /* in qmgr->deliveries */
+    gint64 silent_ms; /* clock_ms() of the last sign of life */
+    guint missing;    /* recipients without a report */
+    bool *reported;   /* by index into the request's recipients */
     SiteState site;
     char dsn[12]; /* of the first report that spoke against the destination */
     char *text;
@@ -44,6 +47,8 @@ static Delivery *delivery_new(int fd, Job *job)
 {
     Delivery *delivery = g_new0(Delivery, 1);
 
+    delivery->link.data = delivery;
+    delivery->silent_ms = clock_ms();
     delivery->fd = fd;
     delivery->job = job;
     delivery->missing = job->request->recipients->len;
@@ -117,9 +122,9 @@ static void start_job(Qmgr *qmgr, Job *job)
     event.data.ptr = delivery;
     message->under_way++;
     qmgr->under_way++;
+    g_queue_push_tail_link(&qmgr->deliveries, &delivery->link);
     if (epoll_ctl(qmgr->epoll, EPOLL_CTL_ADD, delivery->fd, &event) < 0)
-        log_error("epoll_ctl: %s",
-                  g_strerror(errno)); /* no memory; the delivery is found in the file at the next start */
+        log_error("epoll_ctl: %s", g_strerror(errno)); /* no memory; its reports are read when it was silent for long */
 }
 
 void deliver_start_jobs(Qmgr *qmgr)
@@ -130,32 +135,36 @@ void deliver_start_jobs(Qmgr *qmgr)
         start_job(qmgr, job);
 }
 
-static void end_delivery(Qmgr *qmgr, Delivery *delivery)
+typedef enum { END_COMPLETE, END_LOST, END_SILENT } DeliveryEnd;
+
+static void end_delivery(Qmgr *qmgr, Delivery *delivery, DeliveryEnd how)
 {
     Job *job = delivery->job;
     Message *message = job->message;
     Destination *destination = job->destination;
     Transport *transport = destination->transport;
     gint64 dead_until_ms = clock_ms() + qmgr->limits.minimal_backoff * 1000;
-    bool lost = delivery->missing > 0;
-    bool dead =
-        schedule_ended(destination, lost ? SITE_UNKNOWN : delivery->site, delivery->dsn, delivery->text, dead_until_ms);
+    SiteState site = how == END_COMPLETE ? delivery->site : SITE_UNKNOWN;
+    bool dead = schedule_ended(destination, site, delivery->dsn, delivery->text, dead_until_ms);
 
     qmgr->under_way--;
     message->under_way--;
     message->jobs--;
-    message->lost |= lost;
-    if (lost)
+    message->lost |= how != END_COMPLETE;
+    if (how == END_SILENT)
+        log_warning("%s: timeout receiving delivery status from transport: %s", message->id, transport->name);
+    if (how == END_LOST)
         log_warning(
             "transport %s failure -- see a previous warning/fatal/panic logfile record for the problem description",
             transport->name);
+    g_queue_unlink(&qmgr->deliveries, &delivery->link);
     delivery_free(delivery);
     message_check_done(qmgr, message);
     if (dead) {
         g_autoptr(GPtrArray) waiting = schedule_take_jobs(destination);
         deliver_defer_all(qmgr, waiting, &destination->trouble, SUSPENDED);
     }
-    if (lost)
+    if (how == END_LOST)
         transport_failed(qmgr, transport, "unknown mail transport error");
 }
 
@@ -215,6 +224,13 @@ static bool take_packet(Delivery *delivery, char *packet)
     return true;
 }
 
+static void heard(Qmgr *qmgr, Delivery *delivery)
+{
+    delivery->silent_ms = clock_ms();
+    g_queue_unlink(&qmgr->deliveries, &delivery->link);
+    g_queue_push_tail_link(&qmgr->deliveries, &delivery->link);
+}
+
 void deliver_read(Qmgr *qmgr, Delivery *delivery)
 {
     while (delivery->missing > 0) {
@@ -230,6 +246,26 @@ void deliver_read(Qmgr *qmgr, Delivery *delivery)
             log_warning("private/%s socket: malformed response", delivery->job->destination->transport->name);
             break;
         }
+        heard(qmgr, delivery);
     }
-    end_delivery(qmgr, delivery);
+    end_delivery(qmgr, delivery, delivery->missing > 0 ? END_LOST : END_COMPLETE);
+}
+
+gint64 deliver_silence_time(const Qmgr *qmgr)
+{
+    const GList *first = qmgr->deliveries.head;
+
+    return first ? ((const Delivery *)first->data)->silent_ms + qmgr->limits.silence_ms : CLOCK_NEVER;
+}
+
+void deliver_drop_silent(Qmgr *qmgr, gint64 now_ms)
+{
+    while (deliver_silence_time(qmgr) <= now_ms) {
+        Delivery *delivery = qmgr->deliveries.head->data;
+        struct pollfd pending = {.fd = delivery->fd, .events = POLLIN};
+        if (poll(&pending, 1, 0) > 0) /* it is we who did not listen */
+            deliver_read(qmgr, delivery);
+        else
+            end_delivery(qmgr, delivery, END_SILENT);
+    }
 }

@@ -57,6 +57,7 @@ static Limits read_limits(const Config *config)
         .bounce_lifetime = config_seconds(config, "bounce_queue_lifetime"),
         .run_delay_ms = MAX(config_seconds(config, "queue_run_delay"), 1) * 1000,
         .transport_retry_ms = config_seconds(config, "transport_retry_time") * 1000,
+        .silence_ms = config_seconds(config, "daemon_timeout") * 1000,
         .active_max = (guint)MAX(config_int(config, "qmgr_message_active_limit"), 1),
         .recipients_max = (guint)MAX(config_int(config, "qmgr_message_recipient_limit"), 1),
         .under_way_max = (guint)CLAMP((gint64)(files.rlim_cur - 64) / 2, 1, 1000),
@@ -249,6 +250,7 @@ static void run_timers(Loop *loop, gint64 now)
     }
     if (scan_time(loop) <= now)
         start_scan(loop);
+    deliver_drop_silent(qmgr, now);
     if (loop->next_sweep_ms <= now) {
         loop->next_sweep_ms = now + SWEEP_MS;
         schedule_sweep(qmgr->schedule, now);
@@ -283,6 +285,7 @@ static int wait_time(const Loop *loop)
     gint64 next = MIN(backlog_tick_time(loop->qmgr->backlog), loop->stop_ms);
 
     next = MIN(next, MIN(loop->next_run_ms, scan_time(loop)));
+    next = MIN(next, deliver_silence_time(loop->qmgr));
     next = MIN(next, schedule_next_time(loop->qmgr->schedule, clock_ms()));
     if (loop->qmgr->unrecorded.length > 0)
         next = MIN(next, loop->next_record_ms);

@@ -9,6 +9,7 @@ typedef struct {
     gint64 minimal_backoff, maximal_backoff; /* seconds */
     gint64 lifetime, bounce_lifetime;        /* seconds */
     gint64 run_delay_ms, transport_retry_ms;
+    gint64 silence_ms;    /* daemon_timeout */
     guint active_max;     /* messages in memory */
     guint recipients_max; /* of theirs, but for a single message that has more */
     guint under_way_max;  /* deliveries at once: each needs two descriptors */
@@ -26,8 +27,9 @@ typedef struct {
     guint recipients;  /* in memory */
     GQueue unrecorded; /* of Message: done, but results could not be written into the file yet */
     int epoll;
-    guint under_way; /* deliveries */
-    char *packet;    /* DELIVERY_PACKET_MAX octets to receive into */
+    guint under_way;   /* deliveries */
+    GQueue deliveries; /* those under way, the one that has been silent for longest first */
+    char *packet;      /* DELIVERY_PACKET_MAX octets to receive into */
 } Qmgr;
 
 /* ---- message.c: an active message ---- */
@@ -68,6 +70,10 @@ typedef struct Delivery Delivery;
 /* Starts what may start. */
 void deliver_start_jobs(Qmgr *qmgr);
 void deliver_read(Qmgr *qmgr, Delivery *delivery);
+/* When the first of those under way will have been silent for too long; CLOCK_NEVER without one. */
+gint64 deliver_silence_time(const Qmgr *qmgr);
+/* Gives up deliveries that have been. Their agents may still work: while one does it holds the message's lock. */
+void deliver_drop_silent(Qmgr *qmgr, gint64 now_ms);
 /* Defers all that waits for a destination or transport. */
 void deliver_defer_all(Qmgr *qmgr, GPtrArray *jobs, const Trouble *trouble, const char *prefix);
 #define SUSPENDED "delivery temporarily suspended: "

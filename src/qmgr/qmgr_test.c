@@ -521,6 +521,57 @@ static void a_lost_delivery_waits_for_the_lock(void **state)
     stop(fixture);
 }
 
+/* A stopped agent is given up, but what it has it has: when it goes on, its word counts, and nobody did it again. */
+static void a_silent_agent_is_given_up_and_may_still_finish(void **state)
+{
+    Fixture *fixture = *state;
+    g_autofree char *text = g_strdup_printf("queue_directory = %s\nmail_owner = %s\nminimal_backoff_time = 1s\n"
+                                            "maximal_backoff_time = 1s\nqueue_run_delay = 1s\ndaemon_timeout = 2s\n",
+                                            fixture->directory, getpwuid(getuid())->pw_name);
+
+    read_config(fixture, text);
+    start(fixture);
+    g_autofree char *id = submit(fixture, "a@virtual.n.test b@virtual.n.test");
+    Task task = accept_task(fixture->listener);
+    g_autofree char *other = submit(fixture, "u@virtual.m.test");
+    finish_task(fixture, RESULT_SENT, "2.0.0"); /* one that hangs is not in the way of others */
+    wait_for_log("%s: removed", other);
+    wait_for_log("warning: %s: timeout receiving delivery status from transport: virtual", id);
+    usleep(1500000); /* it was due, and was looked at */
+    struct pollfd wait = {.fd = fixture->listener, .events = POLLIN};
+    assert_int_equal(poll(&wait, 1, 0), 0);
+    for (guint i = 0; i < 2; i++) {
+        Result late = {.recipient = number_of(&task, i), .status = RESULT_SENT, .dsn = "2.0.0"};
+        assert_true(spool_message_add_result(task.message, &late, true, NULL));
+    }
+    end_task(&task);
+    wait_for_log("%s: removed", id);
+    assert_int_equal(poll(&wait, 1, 0), 0);
+    stop(fixture);
+}
+
+static void a_slow_agent_that_reports_is_not_given_up(void **state)
+{
+    Fixture *fixture = *state;
+    g_autofree char *text = g_strdup_printf("queue_directory = %s\nmail_owner = %s\ndaemon_timeout = 2s\n",
+                                            fixture->directory, getpwuid(getuid())->pw_name);
+    g_autofree char *log = NULL;
+
+    read_config(fixture, text);
+    start(fixture);
+    g_autofree char *id = submit(fixture, "a@virtual.n.test b@virtual.n.test c@virtual.n.test");
+    Task task = accept_task(fixture->listener);
+    for (guint i = 0; i < 3; i++) {
+        usleep(1000000);
+        report(&task, i, REPORT_PLAIN, RESULT_SENT, "2.0.0");
+    }
+    end_task(&task);
+    wait_for_log("%s: removed", id);
+    assert_true(g_file_get_contents("log", &log, NULL, NULL));
+    assert_null(strstr(log, "timeout receiving"));
+    stop(fixture);
+}
+
 static void what_a_crash_left_is_removed_or_kept(void **state)
 {
     Fixture *fixture = *state;
@@ -659,6 +710,8 @@ int main(void)
         TEST(an_expired_message_is_kept_in_hold),
         TEST(a_transport_without_listener_defers),
         TEST(a_lost_delivery_waits_for_the_lock),
+        TEST(a_silent_agent_is_given_up_and_may_still_finish),
+        TEST(a_slow_agent_that_reports_is_not_given_up),
         TEST(what_a_crash_left_is_removed_or_kept),
         TEST(an_unrecorded_result_is_recorded),
         TEST(a_dead_destination_is_left_alone_until_flushed),

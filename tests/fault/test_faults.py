@@ -1,6 +1,7 @@
 """Everything is killed at once, or one server in the middle of its work."""
 import os
 import re
+import signal
 import time
 
 import pytest
@@ -73,6 +74,32 @@ def test_deferred_survives(gatepost):
             mta.log.wait(rf'{qid}: to=<x@next\.test>.*status=sent .*', mark, timeout=20)
             mta.log.wait(rf'{qid}: removed', mark)
             assert [talk for talk in sink.connections if talk.messages]
+
+
+def test_stopped_agent_is_given_up(gatepost):
+    """The log names it, other mail goes on, and what it does when it goes on is not done twice."""
+    with gatepost(main='transport_maps = inline:{next.test=smtp:[127.0.0.1]:{next}}\nrelay_domains = next.test\nminimal_backoff_time = 1s\n'
+                       'maximal_backoff_time = 1s\nqueue_run_delay = 1s\ndaemon_timeout = 2s\n', services={'in': ''}) as mta:
+        mark = mta.log.mark()
+        stopped = [process.pid for process in processes(mta) if process.service == 'smtp']
+        assert stopped
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            with mta.session('in') as client:
+                qid = client.message(to='x@next.test', wanted=QUEUED).rpartition(' ')[2]
+                client.message('Subject: 1\n\nbody\n', wanted=QUEUED)
+            mta.maildir('alice').wait(1)
+            mta.log.wait(rf'warning: {qid}: timeout receiving delivery status from transport: smtp', mark, 'qmgr')
+            assert f'{qid}' in mta.mailq()
+        finally:
+            sink = mta.sink('next')
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+        mta.log.wait(rf'{qid}: to=<x@next\.test>.*status=sent .*', mark, timeout=20)
+        mta.log.wait(rf'{qid}: removed', mark, timeout=20)
+        assert len([text for text in mta.log.texts(mark, 'smtp') if text.startswith(f'{qid}: to=')]) == 1
+        assert sum(len(talk.messages) for talk in sink.connections) == 1
 
 
 @pytest.mark.parametrize('service', ['before', 'after'])
