@@ -7,10 +7,7 @@
 
 #include <string.h>
 
-/* Strangers learn no more than from any failure of a filter. */
-#define FAILURE_TEXT "Error: queue file write error"
-
-static const InspectorClass *const classes[] = {&inspector_checks, &inspector_command, NULL};
+static const InspectorClass *const classes[] = {&inspector_checks, &inspector_command, &inspector_smtp, NULL};
 
 struct Inspector {
     const InspectorClass *class;
@@ -108,12 +105,15 @@ Inspectors *inspectors_open(const Config *config, GError **error)
     inspectors->list = g_ptr_array_new_with_free_func(inspector_free);
     for (guint i = 0; i < elements->len; i++) {
         Inspector *inspector = inspector_new(elements->pdata[i], config, error);
+        if (inspector)
+            g_ptr_array_add(inspectors->list, inspector);
+        if (inspector && inspector->class->passes_on && i + 1 < elements->len)
+            inspector = (fail(error, "%s: nothing can follow it: it passes mail on itself", inspector->name), NULL);
         if (!inspector) {
             g_prefix_error(error, "filter_inspectors: ");
             inspectors_close(inspectors);
             return NULL;
         }
-        g_ptr_array_add(inspectors->list, inspector);
     }
     return inspectors;
 }
@@ -166,7 +166,7 @@ static void give_up(const Inspector *inspector, const char *why, Verdict *verdic
     log_warning("inspector %s: not inspected: %s; on_failure=%s", inspector->name, why,
                 verdict_name(inspector->on_failure));
     if (inspector->on_failure == VERDICT_TEMPFAIL)
-        verdict_tempfail(verdict, 451, "4.3.0", FAILURE_TEXT, reason);
+        verdict_tempfail(verdict, 451, "4.3.0", INSPECTOR_FAILED, reason);
     else if (inspector->on_failure == VERDICT_QUARANTINE)
         verdict_quarantine(verdict, reason);
 }
@@ -178,12 +178,12 @@ static bool changes_something(const Verdict *verdict)
 }
 
 /* Asks one. Its changes are made in message. */
-static void ask(const Inspector *inspector, Message *message, const ContentPlace *place, gint64 deadline,
-                Verdict *verdict, GPtrArray *records)
+static void ask(const Inspector *inspector, Message *message, const ContentPlace *place, Resolver *resolver,
+                gint64 deadline, Verdict *verdict, GPtrArray *records)
 {
     gint64 start = clock_ms();
     gint64 own = inspector->timeout_ms == CLOCK_NEVER ? CLOCK_NEVER : start + inspector->timeout_ms;
-    Inspection inspection = {.message = message, .deadline = MIN(own, deadline), .place = *place};
+    Inspection inspection = {.message = message, .resolver = resolver, .deadline = MIN(own, deadline), .place = *place};
     g_autoptr(GError) error = NULL;
     int failure = 0;
 
@@ -207,12 +207,12 @@ static void ask(const Inspector *inspector, Message *message, const ContentPlace
     add_record(records, inspector, result, verdict->reason, clock_ms() - start);
 }
 
-void inspectors_run(Inspectors *inspectors, Message *message, const ContentPlace *place, gint64 deadline,
-                    Verdict *verdict, GPtrArray *records)
+void inspectors_run(Inspectors *inspectors, Message *message, const ContentPlace *place, Resolver *resolver,
+                    gint64 deadline, Verdict *verdict, GPtrArray *records)
 {
     for (guint i = 0; i < inspectors->list->len; i++) {
         verdict_clear(verdict);
-        ask(inspectors->list->pdata[i], message, place, deadline, verdict, records);
+        ask(inspectors->list->pdata[i], message, place, resolver, deadline, verdict, records);
         if (verdict->kind != VERDICT_ACCEPT || verdict->stop)
             return;
     }

@@ -15,12 +15,16 @@
 #include "dns/resolver.h"
 #include "filter/message.h"
 
+/* The text of a refusal that is an inspector's own failure: strangers learn no more of it than of any other. */
+#define INSPECTOR_FAILED "Error: queue file write error"
+
 typedef struct Inspector Inspector;
 typedef struct InspectorSettings InspectorSettings;
 
 /* One inspection. */
 typedef struct {
     const Message *message;
+    Resolver *resolver; /* for names of servers */
     gint64 deadline;    /* clock_ms(): an answer later than that is none */
     ContentPlace place; /* for content of one's own */
 } Inspection;
@@ -28,6 +32,7 @@ typedef struct {
 /* A kind of inspector, constant. */
 typedef struct {
     const char *kind;
+    bool passes_on;         /* what it accepts it has passed on itself: nothing may follow it */
     const char *value_name; /* the attribute that a value without a name is; NULL: none */
     /* Before the first thread and while the process is still what it was started as (root, if the master is).
      * *ret_state is the inspector's own, freed by close. */
@@ -69,6 +74,6 @@ bool inspectors_are_none(const Inspectors *inspectors);
 
 /* Asks them in order until deadline. Changes are made in message. verdict: of the whole chain, without changes.
  * records: of InspectionRecord, appended to. Blocks. */
-void inspectors_run(Inspectors *inspectors, Message *message, const ContentPlace *place, gint64 deadline,
-                    Verdict *verdict, GPtrArray *records);
+void inspectors_run(Inspectors *inspectors, Message *message, const ContentPlace *place, Resolver *resolver,
+                    gint64 deadline, Verdict *verdict, GPtrArray *records);
 void inspection_record_free(InspectionRecord *record);

@@ -147,6 +147,7 @@ static Reply *act(Judgement *judgement, const Verdict *verdict, const char **ret
         return accept_message(judgement, ret_verdict);
     relay_drop_nexthop(relay);
     switch (verdict->kind) {
+    case VERDICT_TAKEN:
     case VERDICT_REJECT:
     case VERDICT_TEMPFAIL:
         return reply_new(verdict->reply);
@@ -175,7 +176,8 @@ Reply *relay_judge(Relay *relay)
         relay_drop_nexthop(relay);
         return reply_new("452 4.3.1 Insufficient system storage");
     }
-    inspectors_run(service->inspectors, message, &service->place, judgement.deadline, &verdict, records);
+    inspectors_run(service->inspectors, message, &service->place, service->resolver, judgement.deadline, &verdict,
+                   records);
     Reply *reply = act(&judgement, &verdict, &result);
     g_autofree char *details = details_of(&judgement);
     relay_log_verdict(relay, result, reply, details);

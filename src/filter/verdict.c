@@ -21,7 +21,7 @@ void verdict_clear(Verdict *verdict)
 
 const char *verdict_name(VerdictKind kind)
 {
-    static const char *const names[] = {"accept", "reject", "tempfail", "discard", "quarantine"};
+    static const char *const names[] = {"accept", "reject", "tempfail", "discard", "quarantine", "accept"};
 
     return names[kind];
 }

@@ -3,13 +3,22 @@
 #pragma once
 #include "filter/edits.h"
 
-typedef enum { VERDICT_ACCEPT, VERDICT_REJECT, VERDICT_TEMPFAIL, VERDICT_DISCARD, VERDICT_QUARANTINE } VerdictKind;
+typedef enum {
+    VERDICT_ACCEPT,
+    VERDICT_REJECT,
+    VERDICT_TEMPFAIL,
+    VERDICT_DISCARD,
+    VERDICT_QUARANTINE,
+    VERDICT_TAKEN
+} VerdictKind;
 
-/* Zeroed: accept, unchanged. Addresses are in internal form. Changes count when the kind is ACCEPT or QUARANTINE. */
+/* TAKEN: the inspector has passed the message on itself, and somebody else has said yes to it.
+ *
+ * Zeroed: accept, unchanged. Addresses are in internal form. Changes count when the kind is ACCEPT or QUARANTINE. */
 typedef struct {
     VerdictKind kind;
     bool stop;                  /* accept: later inspectors are not asked */
-    char *reply;                /* reject, tempfail: "550 5.7.1 text" */
+    char *reply;                /* reject, tempfail, taken: "550 5.7.1 text" */
     char *reason;               /* for the log, the trace and the quarantine: what was found; NULL: nothing to tell */
     char *sender;               /* in place of the message's; NULL: unchanged */
     char *redirect;             /* one recipient in place of all; NULL: none */

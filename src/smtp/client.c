@@ -28,6 +28,7 @@ struct Client {
     guint told_of;     /* dial.next when client_new_fd() gave the descriptor: each address has its own */
     char *peer;
     gint64 timeout_ms;
+    bool dot_sent;   /* of the last content */
     gint64 deadline; /* of all that is said; CLOCK_NEVER: none */
     gint64 idle_since;
     GString *in; /* received; not consumed from in_at on */
@@ -429,8 +430,10 @@ bool client_command(Client *client, Reply **ret_reply, GError **error, const cha
 void client_begin_content(Client *client)
 {
     g_assert(client->failed || client->in_content || client->out->len == 0);
-    if (!client->in_content)
+    if (!client->in_content) {
         client->encoder = (Encoder){0};
+        client->dot_sent = false;
+    }
     client->in_content = true;
 }
 
@@ -470,6 +473,11 @@ bool client_content(Client *client, const char *data, size_t len, bool ends_line
     return client->out->len < GATHER_MAX || flush(client, error);
 }
 
+bool client_dot_sent(const Client *client)
+{
+    return client->dot_sent;
+}
+
 bool client_content_failed(const Client *client)
 {
     return client->in_content && client->failed;
@@ -502,6 +510,7 @@ static ClientStatus try_verdict(Client *client, Reply **ret_reply, GError **erro
     if (status != CLIENT_DONE)
         return status;
     client->deadline = CLOCK_NEVER; /* nobody may guess now */
+    client->dot_sent = true;
     return try_read_reply(client, ret_reply, error);
 }
 

@@ -67,6 +67,7 @@ void client_queue_line(Client *client, const char *line);
 void client_begin_content(Client *client);
 bool client_content(Client *client, const char *data, size_t len, bool ends_line, GError **error);
 bool client_content_failed(const Client *client);
+bool client_dot_sent(const Client *client); /* of the last content: the peer may have taken it, whatever became of its reply */
 bool client_content_would_write(const Client *client, size_t len); /* the next piece of len octets reaches the network (may block) */
 bool client_end_content(Client *client, Reply **ret_reply, GError **error);
 /* Flushes what was gathered, writes QUIT inside content or outside, does not wait for the reply, closes. Inside content: complete lines, then "QUIT" as
