@@ -3,6 +3,7 @@
 #include "base/fail.h"
 #include "base/log.h"
 #include "table/backend.h"
+#include "table/literals.h"
 #include "table/posix.h"
 #include "table/rules.h"
 #include "table/template.h"
@@ -18,7 +19,8 @@ typedef struct {
     enum { PATTERN_MATCH, PATTERN_IF, PATTERN_ENDIF } kind;
     bool negated;
     pcre2_code *code;
-    Template *value; /* MATCH */
+    GPtrArray *literals; /* of the expression, until the index has them; NULL: none */
+    Template *value;     /* MATCH */
     int line;
     guint end; /* IF: index of the rule after the block */
 } PatternRule;
@@ -26,6 +28,8 @@ typedef struct {
 typedef struct {
     char *name;
     GArray *rules;
+    uint32_t groups_max;
+    LiteralIndex *literals; /* by rule */
     pcre2_match_context *limits;
 } Patterns;
 
@@ -55,6 +59,8 @@ static void clear_rule(void *data)
     PatternRule *rule = data;
 
     pcre2_code_free(rule->code);
+    if (rule->literals)
+        g_ptr_array_unref(rule->literals);
     template_free(rule->value);
 }
 
@@ -127,7 +133,8 @@ static bool is_ascii(const char *text)
     return !*text;
 }
 
-static pcre2_code *compile(const PatternReading *reading, const Expression *expression, int line)
+/* False: logged. */
+static bool compile(const PatternReading *reading, const Expression *expression, int line, PatternRule *ret)
 {
     g_autoptr(GError) error = NULL;
     g_autofree char *translated = NULL;
@@ -140,7 +147,7 @@ static pcre2_code *compile(const PatternReading *reading, const Expression *expr
         pattern = translated = posix_to_pcre(pattern, expression->extended, &error);
         if (!translated) {
             warn_rule(reading, line, "%s", error->message);
-            return NULL;
+            return false;
         }
     }
     if (!is_ascii(pattern) && g_utf8_validate(pattern, -1, NULL))
@@ -150,10 +157,13 @@ static pcre2_code *compile(const PatternReading *reading, const Expression *expr
         char why[256];
         pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
         warn_rule(reading, line, "error in regex at offset %zu: %s", (size_t)offset, why);
-        return NULL;
+        return false;
     }
     pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE); /* without it, matching is slower and no different */
-    return compiled;
+    if ((options & (PCRE2_UTF | PCRE2_EXTENDED)) == 0)
+        ret->literals = literals_of(pattern);
+    ret->code = compiled;
+    return true;
 }
 
 static uint32_t group_count(const pcre2_code *code)
@@ -200,8 +210,7 @@ static void read_if(PatternReading *reading, char *text, int line)
         warn_rule(reading, line, "ignoring extra text after IF statement: \"%s\"", text);
         warn_rule(reading, line, "do not prepend whitespace to statements between IF and ENDIF");
     }
-    rule.code = compile(reading, &expression, line);
-    if (!rule.code)
+    if (!compile(reading, &expression, line, &rule))
         return;
     rule_blocks_begin(&reading->blocks, reading->patterns->rules->len);
     add_rule(reading, &rule);
@@ -242,8 +251,7 @@ static void read_match(PatternReading *reading, char *text, int line)
         warn_rule(reading, line, "bad replacement syntax: skipping this rule");
         return;
     }
-    rule.code = compile(reading, &expression, line);
-    if (rule.code && value_fits(reading, &rule))
+    if (compile(reading, &expression, line, &rule) && value_fits(reading, &rule))
         add_rule(reading, &rule);
     else
         clear_rule(&rule);
@@ -274,11 +282,30 @@ static void close_blocks(PatternReading *reading)
     }
 }
 
+/* What each lookup needs to know of all rules. */
+static void prepare_lookups(Patterns *patterns)
+{
+    g_autoptr(GPtrArray) none = g_ptr_array_new();
+
+    patterns->literals = literal_index_new();
+    for (guint i = 0; i < patterns->rules->len; i++) {
+        PatternRule *rule = &g_array_index(patterns->rules, PatternRule, i);
+        literal_index_add(patterns->literals, rule->literals ? rule->literals : none);
+        g_clear_pointer(&rule->literals, g_ptr_array_unref);
+        if (rule->code)
+            patterns->groups_max = MAX(patterns->groups_max, group_count(rule->code));
+    }
+    literal_index_finish(patterns->literals);
+    if (!literal_index_is_useful(patterns->literals))
+        literal_index_free(g_steal_pointer(&patterns->literals));
+}
+
 static void patterns_free(void *data)
 {
     Patterns *patterns = data;
 
     g_free(patterns->name);
+    literal_index_free(patterns->literals);
     g_array_unref(patterns->rules);
     pcre2_match_context_free(patterns->limits);
     g_free(patterns);
@@ -301,6 +328,7 @@ static bool patterns_open(Table *table, const char *name, bool posix, GError **e
     rule_blocks_init(&reading.blocks);
     bool ok = rules_read(type_name(posix), name, read_rule, &reading, error);
     close_blocks(&reading);
+    prepare_lookups(patterns);
     rule_blocks_clear(&reading.blocks);
     return ok;
 }
@@ -315,12 +343,28 @@ static bool pcre_open(Table *table, const char *name, GError **error)
     return patterns_open(table, name, false, error);
 }
 
+/* One lookup. */
+typedef struct {
+    const Patterns *patterns;
+    const char *key;
+    size_t len;
+    bool *may_match;         /* by rule; NULL: all may */
+    pcre2_match_data *found; /* NULL: not needed yet */
+} Lookup;
+
 /* Returns the number of groups set, 0 for no match, below that an error of PCRE2. A negated rule matches without
  * groups. */
-static int match_rule(const Patterns *patterns, const PatternRule *rule, const char *key, pcre2_match_data *found)
+static int match_rule(Lookup *lookup, guint index)
 {
-    int groups = pcre2_match(rule->code, (PCRE2_SPTR)key, strlen(key), 0, 0, found, patterns->limits);
+    const PatternRule *rule = &g_array_index(lookup->patterns->rules, PatternRule, index);
+    int groups = PCRE2_ERROR_NOMATCH;
 
+    if (!lookup->may_match || lookup->may_match[index]) {
+        if (!lookup->found)
+            lookup->found = pcre2_match_data_create(lookup->patterns->groups_max + 1, NULL);
+        groups = pcre2_match(rule->code, (PCRE2_SPTR)lookup->key, lookup->len, 0, 0, lookup->found,
+                             lookup->patterns->limits);
+    }
     if (groups < 0 && groups != PCRE2_ERROR_NOMATCH)
         return groups;
     if (rule->negated)
@@ -340,32 +384,44 @@ static TableResult fail_match(const Table *table, const PatternRule *rule, int c
 
 static char *expand_value(const PatternRule *rule, const char *key, pcre2_match_data *found, int groups)
 {
-    const size_t *offsets = pcre2_get_ovector_pointer(found);
+    /* A negated rule may match without having been tried; its value names no groups. */
+    const size_t *offsets = found ? pcre2_get_ovector_pointer(found) : NULL;
 
     return template_expand(rule->value, key, offsets, (unsigned)groups);
 }
 
-static TableResult patterns_lookup(const Table *table, const char *key, char **ret_value, GError **error)
+static TableResult try_rules(const Table *table, Lookup *lookup, char **ret_value, GError **error)
 {
-    const Patterns *patterns = table->data;
+    const GArray *rules = lookup->patterns->rules;
 
-    for (guint i = 0; i < patterns->rules->len;) {
-        const PatternRule *rule = &g_array_index(patterns->rules, PatternRule, i++);
+    for (guint i = 0; i < rules->len;) {
+        guint index = i++;
+        const PatternRule *rule = &g_array_index(rules, PatternRule, index);
         if (rule->kind == PATTERN_ENDIF)
             continue;
-        pcre2_match_data *found = pcre2_match_data_create_from_pattern(rule->code, NULL);
-        int groups = match_rule(patterns, rule, key, found);
-        if (rule->kind == PATTERN_MATCH && groups > 0)
-            *ret_value = expand_value(rule, key, found, groups);
-        pcre2_match_data_free(found);
+        int groups = match_rule(lookup, index);
         if (groups < 0)
             return fail_match(table, rule, groups, error);
-        if (rule->kind == PATTERN_MATCH && groups > 0)
+        if (rule->kind == PATTERN_MATCH && groups > 0) {
+            *ret_value = expand_value(rule, lookup->key, lookup->found, groups);
             return TABLE_FOUND;
+        }
         if (rule->kind == PATTERN_IF && groups == 0)
             i = rule->end;
     }
     return TABLE_ABSENT;
+}
+
+static TableResult patterns_lookup(const Table *table, const char *key, char **ret_value, GError **error)
+{
+    Lookup lookup = {.patterns = table->data, .key = key, .len = strlen(key)};
+
+    if (lookup.patterns->literals)
+        lookup.may_match = literal_index_look(lookup.patterns->literals, key, lookup.len);
+    TableResult result = try_rules(table, &lookup, ret_value, error);
+    pcre2_match_data_free(lookup.found);
+    g_free(lookup.may_match);
+    return result;
 }
 
 const TableBackend table_regexp = {"regexp", false, true, regexp_open, patterns_lookup, patterns_free};
