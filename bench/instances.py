@@ -92,11 +92,11 @@ class System:
         self.name = name
         self.command = command
         self.top = os.path.join(top, name)
-        self.front, self.idle, self.path, self.relay, self.after, self.accept = range(first_port, first_port + 6)
+        self.front, self.idle, self.path, self.relay, self.after, self.accept, self.checks = range(first_port, first_port + 7)
         self.idle_sessions = idle_sessions
         self.processes = {}
         self.haproxy = None
-        self.deaf = -1
+        self.deaf = []
 
     def start(self):
         os.mkdir(self.top)
@@ -111,16 +111,28 @@ class System:
         self._start_instance('accept', (
             f'{HOST}:{self.accept} inet n - n - 100 smtpd -o smtpd_authorized_xforward_hosts=127.0.0.0/8\n'
             + SERVICES), self.accept)
+        self._start_instance('checks', self._checks_service() + SERVICES, self.checks)
         if self.name == 'postfix':
             self._start_deaf_queue_manager()
         self._start_haproxy()
 
     def _start_deaf_queue_manager(self):
         """Takes the wake-up calls of Postfix's cleanup; without it each message would log a warning, which is no part of accepting it."""
-        path = os.path.join(self.top, 'accept/queue/public/qmgr')
-        os.mkfifo(path)
-        os.chmod(path, 0o622)
-        self.deaf = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        for part in ('accept', 'checks'):
+            path = os.path.join(self.top, f'{part}/queue/public/qmgr')
+            os.mkfifo(path)
+            os.chmod(path, 0o622)
+            self.deaf.append(os.open(path, os.O_RDWR | os.O_NONBLOCK))
+
+    def _checks_service(self):
+        """header_checks and body_checks with the patterns of checks.py: cleanup's, and those of our filter in front of the null filter."""
+        tables = [f'{name}=pcre:{os.path.dirname(self.top)}/{name}' for name in ('header_checks', 'body_checks')]
+        if os.path.basename(self.command) == 'postfix':
+            options = ' '.join(f'-o {table}' for table in tables)
+            return (f'{HOST}:{self.checks} inet n - n - 100 smtpd -o cleanup_service_name=checked\n'
+                    f'checked unix n - n - 0 cleanup {options}\n')
+        return (f'{HOST}:{self.checks} inet n - n - 100 filter -o filter_nexthop={HOST}:{SINK_PORT}\n'
+                f'    -o {{ filter_inspectors = {{ checks: {", ".join(tables)} }} }}\n')
 
     def _start_instance(self, part, master, port):
         top = os.path.join(self.top, part)
@@ -190,8 +202,8 @@ class System:
             end(process)
         if self.haproxy:
             end(self.haproxy)
-        if self.deaf >= 0:
-            os.close(self.deaf)
+        for fd in self.deaf:
+            os.close(fd)
 
 
 NGINX = """\

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 
+import checks
 import instances
 import measure
 from instances import HOST
@@ -23,15 +24,17 @@ STAGES = [
     ('front', 'front to null filter', 3000),
     ('accept', 'after-filter accept, durable', 1500),
     ('path', 'whole path into Maildir', 800),
+    ('checks', '1,000 header and body checks', 100),
 ]
+CHECKS_CLIENTS = 4  # the message is large
 
 # What gatepost must reach beside Postfix (rate at least, processor time at most).
 BOUNDS = {'front': (4.0, 0.36 / 1.7), 'path': (5.0, 0.25)}
 
 
-def send(port, messages):
-    subprocess.run(['smtp-source', '-s', str(CLIENTS), '-l', str(OCTETS), '-m', str(messages), '-f', 'a@client.test',
-                    '-t', 'user@example.test', f'{HOST}:{port}'], check=True, timeout=120, stdin=subprocess.DEVNULL)
+def send(port, messages, content):
+    subprocess.run(['smtp-source', *content, '-m', str(messages), '-f', 'a@client.test', '-t', 'user@example.test',
+                    f'{HOST}:{port}'], check=True, timeout=120, stdin=subprocess.DEVNULL)
 
 
 def wait_until_delivered(system, messages):
@@ -44,13 +47,13 @@ def wait_until_delivered(system, messages):
 
 def run_once(system, stage, messages):
     """One run: messages per second, and milliseconds of processor time per message."""
-    part = 'accept' if stage == 'accept' else 'all'
+    part = stage if stage in ('accept', 'checks') else 'all'
     port = getattr(system, stage)
     if stage == 'path':
         system.empty_maildir()
     cpu = measure.cpu_seconds(system.root_pid(part))
     start = time.monotonic()
-    send(port, messages)
+    send(port, messages, system.checks_content if stage == 'checks' else ['-s', str(CLIENTS), '-l', str(OCTETS)])
     if stage == 'path':
         wait_until_delivered(system, messages)
     seconds = time.monotonic() - start
@@ -63,7 +66,7 @@ def measure_stage(systems, stage, messages, rounds):
     """{system name: [(rate, cpu), ...]}, the systems taking turns. The first run of each warms up and does not count."""
     results = {system.name: [] for system in systems}
     for system in systems:
-        run_once(system, stage, max(CLIENTS * 2, messages // 10))
+        run_once(system, stage, max(10 if stage == 'checks' else CLIENTS * 2, messages // 10))
     for number in range(rounds):
         for system in systems if number % 2 == 0 else reversed(systems):
             results[system.name].append(run_once(system, stage, messages))
@@ -118,6 +121,11 @@ def print_stage(name, title, results):
     sys.stdout.flush()
 
 
+def print_megabytes(results, octets):
+    for system, runs in results.items():
+        print(f'{"":30} {system:9} {spread([r[0] * octets / 1e6 for r in runs]):>21} MB/s {spread([r[1] / octets * 1e6 for r in runs]):>20} ms/MB')
+
+
 def print_memory(results):
     print(f'\n{"memory of one idle session":30} {"system":9} {"processes kB":>14} {"kernel kB":>12} {"together kB":>13}')
     for system, (pss, kernel, count) in results.items():
@@ -134,7 +142,7 @@ def parse_arguments():
     parser.add_argument('--only', choices=['postfix', 'gatepost'])
     parser.add_argument('--quick', action='store_true', help='under a minute, for a first look: the spread is wide')
     parser.add_argument('--rounds', type=int, help='counted runs of each system and stage (5, quick: 2)')
-    parser.add_argument('--stages', default='front,accept,path,memory', help='some of: front,accept,path,memory')
+    parser.add_argument('--stages', default='front,accept,path,checks,memory', help='some of: front,accept,path,checks,memory')
     parser.add_argument('--sessions', type=int, help='idle sessions with gatepost (2000, quick: 500)')
     parser.add_argument('--postfix-sessions', type=int, help='with Postfix, a process each (200, quick: 100)')
     parser.add_argument('--json', metavar='FILE', help='all figures of all runs')
@@ -190,7 +198,10 @@ def main():
     systems, passers, sink, figures = [], [], None, {}
     try:
         sink = instances.start_sink()
+        message, octets = checks.write(top)
         systems = make_systems(args, top)
+        for system in systems:
+            system.checks_content = ['-s', str(CHECKS_CLIENTS), '-F', message]
         passers = make_nginx(args, top)
         for system in systems + passers:
             system.start()
@@ -202,6 +213,8 @@ def main():
                 turns = systems + passers if name == 'front' else systems
                 figures[name] = measure_stage(turns, name, messages // 5 if args.quick else messages, args.rounds)
                 print_stage(name, title, figures[name])
+                if name == 'checks':
+                    print_megabytes(figures[name], octets)
         if 'memory' in args.stages:
             client_side_kb = measure.kernel_kb_of_client_side(1000)
             figures['memory'] = {s.name: (*idle_memory(s, client_side_kb), s.idle_sessions) for s in systems}
