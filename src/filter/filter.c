@@ -8,9 +8,10 @@
 
 #include <sys/epoll.h>
 
-#define DEFAULT_PLACES 100      /* dialogues with the next hop where the line has no limit */
-#define RESOLVER_TIMEOUT 20     /* seconds */
-#define NO_ERROR_LIMIT G_MAXINT /* our client is a server of ours: its clients' errors are not counted against it */
+#define DEFAULT_PLACES 100         /* dialogues with the next hop where the line has no limit */
+#define RESOLVER_TIMEOUT 20        /* seconds */
+#define STATISTICS_MS (600 * 1000) /* as anvil(8) */
+#define NO_ERROR_LIMIT G_MAXINT    /* our client is a server of ours: its clients' errors are not counted against it */
 
 static bool open_nexthop(RelayService *service, GError **error)
 {
@@ -110,10 +111,22 @@ static void watched_free(void *data)
 {
 }
 
+static Step log_statistics(void *data, TaskRef self, unsigned reasons)
+{
+    const RelayService *service = data;
+
+    if (reasons & WAKE_TIMER) {
+        log_set_number(0);
+        inspectors_log_statistics(service->inspectors);
+    }
+    return step_park(0, clock_ms() + STATISTICS_MS);
+}
+
 static void watch_inspectors(RelayService *service)
 {
     g_autoptr(GArray) descriptors = inspectors_descriptors(service->inspectors);
 
+    sched_add(server_sched(service->server), -1, log_statistics, watched_free, service);
     for (guint i = 0; i < descriptors->len; i++)
         sched_add(server_sched(service->server), g_array_index(descriptors, int, i), inspector_gone, watched_free,
                   service);
@@ -153,6 +166,7 @@ int filter_main(ServiceProcess *process, const MainCf *main_cf)
         service.gate = sched_gate_new(server_sched(service.server), (unsigned)places);
         resolver_start(service.resolver, server_sched(service.server));
         server_run(service.server, accepted, &service);
+        inspectors_log_statistics(service.inspectors);
     } else {
         log_fatal("%s", error->message);
     }

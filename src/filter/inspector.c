@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "filter/inspector_settings.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 static const InspectorClass *const classes[] = {&inspector_checks, &inspector_command, &inspector_smtp, NULL};
@@ -16,6 +17,8 @@ struct Inspector {
     gint64 timeout_ms; /* CLOCK_NEVER: the transaction's deadline alone */
     gint64 size_limit; /* octets; 0: none */
     VerdictKind on_failure;
+    _Atomic guint64 given[VERDICT_TAKEN + 1]; /* verdicts, since the last statistics */
+    _Atomic guint64 failed, skipped;
 };
 
 struct Inspectors {
@@ -178,8 +181,8 @@ static bool changes_something(const Verdict *verdict)
 }
 
 /* Asks one. Its changes are made in message. */
-static void ask(const Inspector *inspector, Message *message, const ContentPlace *place, Resolver *resolver,
-                gint64 deadline, Verdict *verdict, GPtrArray *records)
+static void ask(Inspector *inspector, Message *message, const ContentPlace *place, Resolver *resolver, gint64 deadline,
+                Verdict *verdict, GPtrArray *records)
 {
     gint64 start = clock_ms();
     gint64 own = inspector->timeout_ms == CLOCK_NEVER ? CLOCK_NEVER : start + inspector->timeout_ms;
@@ -190,6 +193,7 @@ static void ask(const Inspector *inspector, Message *message, const ContentPlace
     if (inspector->size_limit > 0 && message->size > (guint64)inspector->size_limit) {
         log_info("inspector %s: not inspected: %" G_GUINT64_FORMAT " octets are more than size_limit=%" G_GINT64_FORMAT,
                  inspector->name, message->size, inspector->size_limit);
+        atomic_fetch_add(&inspector->skipped, 1);
         add_record(records, inspector, "skipped", "size_limit", 0);
         return;
     }
@@ -199,10 +203,12 @@ static void ask(const Inspector *inspector, Message *message, const ContentPlace
     if (changes && !message_apply(message, verdict, place, &failure))
         answered = fail(&error, "changed content: %s", g_strerror(failure));
     if (!answered) {
+        atomic_fetch_add(&inspector->failed, 1);
         give_up(inspector, error->message, verdict);
         add_record(records, inspector, "failed", error->message, clock_ms() - start);
         return;
     }
+    atomic_fetch_add(&inspector->given[verdict->kind], 1);
     const char *result = verdict->kind == VERDICT_ACCEPT && changes ? "changed" : verdict_name(verdict->kind);
     add_record(records, inspector, result, verdict->reason, clock_ms() - start);
 }
@@ -215,5 +221,24 @@ void inspectors_run(Inspectors *inspectors, Message *message, const ContentPlace
         ask(inspectors->list->pdata[i], message, place, resolver, deadline, verdict, records);
         if (verdict->kind != VERDICT_ACCEPT || verdict->stop)
             return;
+    }
+}
+
+void inspectors_log_statistics(Inspectors *inspectors)
+{
+    for (guint i = 0; i < inspectors->list->len; i++) {
+        Inspector *inspector = inspectors->list->pdata[i];
+        guint64 given[VERDICT_TAKEN + 1], all = 0;
+        for (int kind = 0; kind <= VERDICT_TAKEN; kind++)
+            all += given[kind] = atomic_exchange(&inspector->given[kind], 0);
+        guint64 failed = atomic_exchange(&inspector->failed, 0), skipped = atomic_exchange(&inspector->skipped, 0);
+        if (all + failed + skipped == 0)
+            continue;
+        log_info("statistics: inspector %s: inspected %" G_GUINT64_FORMAT ", not inspected %" G_GUINT64_FORMAT
+                 " (failed %" G_GUINT64_FORMAT ", too large %" G_GUINT64_FORMAT "); accept %" G_GUINT64_FORMAT
+                 ", reject %" G_GUINT64_FORMAT ", tempfail %" G_GUINT64_FORMAT ", discard %" G_GUINT64_FORMAT
+                 ", quarantine %" G_GUINT64_FORMAT,
+                 inspector->name, all, failed + skipped, failed, skipped, given[VERDICT_ACCEPT] + given[VERDICT_TAKEN],
+                 given[VERDICT_REJECT], given[VERDICT_TEMPFAIL], given[VERDICT_DISCARD], given[VERDICT_QUARANTINE]);
     }
 }

@@ -76,4 +76,6 @@ bool inspectors_are_none(const Inspectors *inspectors);
  * records: of InspectionRecord, appended to. Blocks. */
 void inspectors_run(Inspectors *inspectors, Message *message, const ContentPlace *place, Resolver *resolver,
                     gint64 deadline, Verdict *verdict, GPtrArray *records);
+/* Logs, for each inspector that was asked since the last time, how often it gave which verdict and why it gave none. */
+void inspectors_log_statistics(Inspectors *inspectors);
 void inspection_record_free(InspectionRecord *record);

@@ -39,7 +39,7 @@ def mta(sut):
         'two': line(f'command: {DO}, stdout=message, name=first', f'command: {DO}, name=second'),
         'hasty': line(f'command: {DO}', f'command: {DO}', more='-o filter_deadline=2s'),
         'lone': line(f'command: {DO}').replace('{after}', '{next}'),
-        'spamc': line('command: argv=/usr/bin/spamc -E -x -d 127.0.0.1 -p {spamd}, exit=1:reject'),
+        'spamc': line('command: argv=/usr/bin/spamc -E -x -d 127.0.0.1 -p {spamd}, exit=1:reject,69:tempfail'),
         'clamdscan': line('command: argv=/usr/bin/clamdscan --config-file={clamd_conf} --stream --no-summary -, exit=1:reject, stdout=text')
         .replace('{clamd_conf}', '/tmp/gp-clamd-{clamd}.conf'),
         'altermime': line('command: argv=/usr/bin/altermime --input=${file} --disclaimer={dir}/conf/main.cf'),
@@ -220,7 +220,7 @@ def test_spamc(mta):
         mark = mta.log.mark()
         send(mta, 'spamc', 'x', GTUBE + '\n', wanted='550 5.7.1 Message refused')
         mta.log.wait(r'filter-reject: END-OF-MESSAGE: 550 5\.7\.1 Message refused; .*', mark, 'filter')
-    send(mta, 'spamc', 'x', 'hello\n', wanted='~[45].*')
+    send(mta, 'spamc', 'x', 'hello\n', wanted='451 4.7.1 Message refused')
 
 
 def test_clamdscan(mta):
@@ -237,6 +237,18 @@ def test_clamdscan(mta):
 def test_altermime(mta):
     message = send(mta, 'altermime', 'x', 'hello\n')[1]
     assert b'\nhello\n' in message and b'queue_directory' in message
+
+
+def test_what_was_not_inspected_is_counted(sut):
+    with sut(services={'do': line(f'command: {DO}, size_limit=2k'), 'after': AFTER}) as mta:
+        mark = mta.log.mark()
+        send(mta, 'do', 'exit 0')
+        send(mta, 'do', 'exit 69', wanted='550 5.7.1 Message refused')
+        send(mta, 'do', 'exit 255', wanted=E)
+        send(mta, 'do', 'exit 69', 'x' * 2048 + '\n')
+        mta.run('stop')
+        mta.log.wait(r'statistics: inspector command: inspected 2, not inspected 2 \(failed 1, too large 1\); accept 1, reject 1, '
+                     'tempfail 0, discard 0, quarantine 0', mark, 'filter')
 
 
 def test_a_killed_runner_is_replaced(sut):
