@@ -271,7 +271,7 @@ bool mime_walker_add(MimeWalker *walker, const char *data, size_t len, bool ends
 
 void mime_walker_finish(MimeWalker *walker)
 {
-    if (!walker->stopped && walker->record->len > 0)
+    if (!walker->stopped && (walker->record->len > 0 || walker->in_line))
         take_record(walker, true);
     if (!walker->stopped)
         flush_header(walker);

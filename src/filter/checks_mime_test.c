@@ -75,6 +75,7 @@ static const struct {
     {"A: b\nno header\nX: y\n", "P 0+1 A: b\nB 1.0@0 no header\nB 2.0@10 X: y\n"},
     {" A: b\n", "B 0.0@0  A: b\n"},
     {"A: c\nB: d", "P 0+1 A: c\nP 1+1 B: d\n"},
+    {"A: c\nB: 45678901234567890", "P 0+1 A: c\nP 1+1 B: 45678901234567890\n"},
     /* boundaries: by prefix, the innermost first, only at the beginning of a line */
     {"Content-Type: multipart/x;\n boundary=q\n\npre\n--q\nA: b\n\n--z\nx--q\n--qq\nno\n--q--\nepi\n--q\n",
      "M 0+2 Content-Type: multipart/x;| boundary=q\nB 2.0@0 \nB 3.0@1 pre\nB 4.0@5 --q boundary\nbegin\nM 5+1 A: b\n"
