@@ -1,5 +1,6 @@
 #include "filter/checks_gmime.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -66,6 +67,36 @@ static void content_is_decoded(void **state)
     assert_null(mime_decoder_new(""));
 }
 
+static void *ask_often(void *user)
+{
+    static const char *const headers[] = {
+        "Content-Disposition: attachment; filename*=iso-8859-1''%e4.exe",
+        "Content-Type: a/b; name=\"=?windows-1252?Q?=80.exe?=\"",
+        "Content-Type: a/b; name=\"=?koi8-r?Q?=c1.exe?=\"",
+        "Content-Disposition: attachment; filename*=nothing''%e4.exe",
+    };
+
+    for (size_t i = 0; i < 2000; i++) {
+        g_autoptr(GPtrArray) names = mime_file_names(headers[i % G_N_ELEMENTS(headers)]);
+        if (names->len == 0 || !g_str_has_suffix(names->pdata[0], ".exe"))
+            return (void *)"no name";
+    }
+    return NULL;
+}
+
+static void threads_ask_at_once(void **state)
+{
+    pthread_t threads[8];
+
+    for (size_t i = 0; i < G_N_ELEMENTS(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, ask_often, NULL), 0);
+    for (size_t i = 0; i < G_N_ELEMENTS(threads); i++) {
+        void *result;
+        pthread_join(threads[i], &result);
+        assert_null(result);
+    }
+}
+
 static int set_up(void **state)
 {
     mime_library_init();
@@ -77,6 +108,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_found),
         cmocka_unit_test(content_is_decoded),
+        cmocka_unit_test(threads_ask_at_once),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

@@ -198,7 +198,7 @@ static void give_body(MimeWalker *walker, const GString *record, bool ends_line,
 /* The number of boundaries up to the innermost that the line begins with; 0: it is none. */
 static guint find_boundary(const MimeWalker *walker, const GString *record)
 {
-    if (walker->in_line || record->len < 2 || record->str[0] != '-' || record->str[1] != '-')
+    if (walker->in_line || record->len <= 2 || record->str[0] != '-' || record->str[1] != '-')
         return 0;
     for (guint i = walker->boundaries->len; i > 0; i--) {
         const GString *text = g_array_index(walker->boundaries, Boundary, i - 1).text;

@@ -8,7 +8,7 @@
  *   is not seen. Blanks between name and colon are dropped.
  * - Headers end at an empty line or at a line that is none.
  * - A line counts as a boundary if it begins with one that a multipart around it declared, of which the first
- * `boundary` octets are compared; the innermost first.
+ * `boundary` octets are compared; the innermost first. "--" alone never counts.
  * - message/rfc822 and message/global have headers and structure of their own, whatever their encoding. */
 #pragma once
 #include <glib.h>

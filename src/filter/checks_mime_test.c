@@ -88,6 +88,8 @@ static const struct {
     {"Content-Type: multipart/x;\n boundary=abcdefgh\n\n--abcdX\n\n--abcdefgh--\n",
      "M 0+2 Content-Type: multipart/x;| boundary=abcdefgh\nB 2.0@0 \nB 3.0@1 --abcdX boundary\nbegin\nB 4.0@0 \n"
      "B 5.0@1 --abcdefgh-- boundary\nbegin\n"},
+    {"Content-Type: multipart/x;\n boundary=\"\"\n\n--\n--x\nA: b\n",
+     "M 0+2 Content-Type: multipart/x;| boundary=\"\"\nB 2.0@0 \nB 3.0@1 --\nB 4.0@4 --x boundary\nbegin\nM 5+1 A: b\n"},
     /* attached messages */
     {"Content-Type: message/rfc822\n\nA: b\nContent-Type: t/p\n\nbody\n",
      "M 0+1 Content-Type: message/rfc822\nbegin nested\nN 2+1 A: b\nM 3+1 Content-Type: t/p\nB 4.0@0 \nB 5.0@1 body\n"},
