@@ -158,18 +158,19 @@ static char *map_in_header(void *user, const char *address)
     return mapped;
 }
 
-/* The headers of strangers stay as they are unless remote_header_rewrite_domain is set. */
+/* Blanks before the colon, which only the standard of 1982 knows, go. Otherwise the headers of strangers stay as they
+ * are unless remote_header_rewrite_domain is set. */
 static void write_with_addresses(Intake *intake, Role role, const char *text, size_t len, size_t value)
 {
     const Cleanup *cleanup = intake->cleanup;
-    g_autoptr(GString) out = g_string_new_len(text, (gssize)value);
+    g_autoptr(GString) out = g_string_new_len(text, (gssize)header_name(text, len, NULL));
     Rewrite rewrite = {intake, role};
 
-    if (role == 0 || (!intake->is_local && !cleanup->remote_domain[0])) {
-        write_header(intake, text, len);
-        return;
-    }
-    address_list_map(text + value, len - value, (guint)cleanup->header_address_limit, map_in_header, &rewrite, out);
+    g_string_append_c(out, ':');
+    if (role == 0 || (!intake->is_local && !cleanup->remote_domain[0]))
+        g_string_append_len(out, text + value, (gssize)(len - value));
+    else
+        address_list_map(text + value, len - value, (guint)cleanup->header_address_limit, map_in_header, &rewrite, out);
     write_header(intake, out->str, out->len);
 }
 

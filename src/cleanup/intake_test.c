@@ -267,8 +267,11 @@ static void addresses_in_headers_are_rewritten(void **state)
 {
     static const Case rows[] = {
         {.content = "Date: d\nMessage-Id: m\nFrom: joe, \"X Y\" <jim>\nTo: u,\n  g: c (d);\nX-To: u\n\nTo: u\n",
-         .stored = "Date: d\nMessage-Id: m\nFrom: joe@mx.test, \"X Y\" <jim@mx.test>\nTo: u@mx.test,\n  g: c@mx.test "
+         .stored = "Date: d\nMessage-Id: m\nFrom: joe@mx.test, \"X Y\" <jim@mx.test>\nTo: u@mx.test, g: c@mx.test "
                    "(d);\nX-To: u\n\nTo: u\n"},
+        {.remote = true,
+         .content = "Date : d\nTo \t :u,\n v\nX : y\nBcc : z\n\nX : y\n",
+         .stored = "Date: d\nTo:u,\n v\nX: y\n\nX : y\n"},
         {.remote = true,
          .config = "remote_header_rewrite_domain = domain.invalid",
          .content = "From: joe\nTo: <>\nCc: x@y\n\n",

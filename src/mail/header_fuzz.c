@@ -27,8 +27,10 @@ static void take_header(void *user, const char *text, size_t len)
 
     if (header_name(text, len, &value) == 0 || len > 64)
         abort();
-    if (address_list_map(text + value, len - value, 100, same, NULL, copy) || copy->len != len - value ||
-        memcmp(copy->str, text + value, copy->len) != 0)
+    bool changed = address_list_map(text + value, len - value, 100, same, NULL, copy); /* source routes go */
+    if (!changed && (copy->len != len - value || memcmp(copy->str, text + value, copy->len) != 0))
+        abort();
+    if (changed && !memchr(text + value, '@', len - value))
         abort();
     address_list_map(text + value, len - value, 100, other, NULL, mapped);
     /* No line of a header may come to stand at the start of a line of its own. */

@@ -1,5 +1,6 @@
 """Address mapping and headers on the way into the queue."""
 import pytest
+from harness.instance import AFTER
 from harness.maildir import parse
 
 QUEUED = '~250 2.0.0 Ok: queued as [0-9A-F]{6,}'
@@ -15,7 +16,7 @@ recipient_bcc_maps = inline:{{bob@virt.test=carol@virt.test}}
 sender_bcc_maps = inline:{{bcc@b.example=carol@virt.test}}
 undisclosed_recipients_header = To: undisclosed-recipients:;
 masquerade_domains = masq.test
-""", services={'in': '', 'raw': '-o receive_override_options=no_address_mappings'}) as mta:
+""", services={'in': '', 'forwarded': AFTER, 'raw': '-o receive_override_options=no_address_mappings'}) as mta:
         yield mta
 
 
@@ -50,6 +51,36 @@ def test_keys_are_quoted_as_people_write_them(mta):
 def test_canonical(mta):
     _, headers = deliver(mta, 'alice', to='old@virt.test', sender='x@olddom.test', content='Cc: any@olddom.test, "O" <old@virt.test>\n\nb\n')
     assert headers[0][1] == '<new@virt.test>' and dict(headers)['Cc'] == 'new@virt.test, "O" <alice@virt.test>'
+
+
+# A header as sent, as stored for a local client, as stored for a remote one.
+HEADERS = [
+    ('Subject : x', 'Subject: x', 'Subject: x'),
+    ('X-Other \t:x', 'X-Other:x', 'X-Other:x'),
+    ('To:a@b.example,c@d.example', 'To:a@b.example,c@d.example', 'To:a@b.example,c@d.example'),
+    ('To:a', 'To: a@mx.gate.test', 'To:a'),
+    ('To: a,b@c.example;d', 'To: a@mx.gate.test, b@c.example;, d@mx.gate.test', 'To: a,b@c.example;d'),
+    ('To: (one) a (two), "B, B"<b>', 'To: a@mx.gate.test (one) (two), "B, B" <b@mx.gate.test>', 'To: (one) a (two), "B, B"<b>'),
+    ('To: <@r.example,@s.example:a@b.example>', 'To: <a@b.example>', 'To: <@r.example,@s.example:a@b.example>'),
+    ('Cc: a b,\n c\n d', 'Cc: a@mx.gate.test, b@mx.gate.test, c@mx.gate.test, d@mx.gate.test', 'Cc: a b,\n c\n d'),
+    ('Cc: a!b, c%d, e@f.', 'Cc: b@a, c@d, e@f', 'Cc: a!b, c%d, e@f.'),
+    ('Cc: a, g:;, h: b, c;', 'Cc: a@mx.gate.test, g: ;, h: b@mx.gate.test, c@mx.gate.test;', 'Cc: a, g:;, h: b, c;'),
+    ('Cc: ' + ', '.join('x' * 22 for _ in range(4)),
+     'Cc: ' + ',\n\t'.join('x' * 22 + '@mx.gate.test' for _ in range(4)), 'Cc: ' + ', '.join('x' * 22 for _ in range(4))),
+    ('Reply-To: ' + ', '.join('abcdefgh' for _ in range(6)),
+     'Reply-To: abcdefgh@mx.gate.test, abcdefgh@mx.gate.test,\n\tabcdefgh@mx.gate.test, abcdefgh@mx.gate.test, abcdefgh@mx.gate.test,'
+     '\n\tabcdefgh@mx.gate.test', 'Reply-To: ' + ', '.join('abcdefgh' for _ in range(6))),
+]
+
+
+@pytest.mark.parametrize('sent, local, remote', HEADERS, ids=range(len(HEADERS)))
+def test_header_forms(mta, sent, local, remote):
+    for source, wanted in (('LOCAL', local), ('REMOTE', remote)):
+        with mta.session('forwarded') as client:
+            client.cmd(f'XFORWARD ADDR=192.0.2.1 SOURCE={source}', 250)
+            qid = client.message(f'X-Before: x\n{sent}\nX-After: x\n\nb\n', to='alice@virt.test', wanted=QUEUED).rpartition(' ')[2]
+        stored = mta.maildir('alice').wait_for(qid.encode()).decode()
+        assert stored.partition('X-Before: x\n')[2].partition('\nX-After')[0] == wanted
 
 
 @pytest.mark.parametrize('to, sender', [('bob', 'a@b.example'), ('alice', 'bcc@b.example')])
