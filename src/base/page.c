@@ -37,7 +37,11 @@ guint64 page_next_number(Page *page)
 
 guint32 page_service_id(const char *identity)
 {
-    return g_str_hash(identity) | 1;
+    guint32 hash = 2166136261u; /* FNV-1a: lines that differ in one character must not meet, as ports often do */
+
+    for (const char *at = identity; *at; at++)
+        hash = (hash ^ (guint8)*at) * 16777619u;
+    return hash ? hash : 1;
 }
 
 #define SUM(field)                                                                                                     \

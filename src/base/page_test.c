@@ -84,12 +84,24 @@ static void many_clients_have_room(void **state)
             assert_int_equal(page->clients[i][j].key, 0);
 }
 
+static void lines_that_differ_in_a_character_have_two_numbers(void **state)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+
+    for (unsigned port = 0; port < 65536; port++) {
+        g_autofree char *identity = g_strdup_printf("inet/127.0.0.1:%u", port);
+        assert_int_not_equal(page_service_id(identity), 0);
+        assert_true(g_hash_table_add(seen, GUINT_TO_POINTER(page_service_id(identity))));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(clients_are_counted_over_generations, setup, teardown),
         cmocka_unit_test_setup_teardown(the_dead_count_no_more, setup, teardown),
         cmocka_unit_test_setup_teardown(many_clients_have_room, setup, teardown),
+        cmocka_unit_test(lines_that_differ_in_a_character_have_two_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
