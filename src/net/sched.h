@@ -76,8 +76,10 @@ TaskRef sched_add(Sched *sched, int fd, TaskRun run, TaskFree free, void *data);
 void sched_change_fd(Sched *sched, TaskRef self, int fd);
 
 /* A second descriptor of the running task, until it is closed: every change of it (readable, writable, hung up) is a WAKE_ANSWER. Told once per
- * change, so the task reads or writes until there is nothing to do before it waits. False: the kernel has no memory for it; errno tells. */
-bool sched_watch(Sched *sched, TaskRef self, int fd);
+ * change, so the task reads or writes until there is nothing to do before it waits. output: also when it becomes writable, which it most
+ * likely is at once. Called again, or by another task, it takes the place of what was before. False: the kernel has no memory for it;
+ * errno tells. */
+bool sched_watch(Sched *sched, TaskRef self, int fd, bool output);
 
 /* From any thread, also one that sched does not know. Unknown or ended tasks: nothing happens. */
 void sched_wake(Sched *sched, TaskRef task, unsigned reasons);

@@ -288,7 +288,7 @@ static Step take_second(Script *script, TaskRef self, unsigned reasons)
     char octet;
 
     if (script->run == 0) {
-        g_assert_true(sched_watch(script->sched, self, pair[0]));
+        g_assert_true(sched_watch(script->sched, self, pair[0], true));
         g_assert_cmpint(write(pair[1], "x", 1), ==, 1);
         return step_park(EPOLLIN, CLOCK_NEVER);
     }
@@ -312,6 +312,47 @@ static void a_second_descriptor_wakes_its_task(void **state)
     sched_run(sched);
     sched_free(sched);
     close(own[1]);
+    close(second[0]);
+    close(second[1]);
+}
+
+/* The first task watches, the second one takes the descriptor over: the octet that lies there is its wake. */
+static Step watch_and_end(Script *script, TaskRef self, unsigned reasons)
+{
+    int *pair = script->shared;
+
+    g_assert_true(sched_watch(script->sched, self, pair[0], false));
+    g_assert_cmpint(write(pair[1], "x", 1), ==, 1);
+    return step_end();
+}
+
+static Step take_over(Script *script, TaskRef self, unsigned reasons)
+{
+    int *pair = script->shared;
+    char octet;
+
+    if (script->run == 0)
+        return step_park(0, clock_ms() + 30); /* the other one has ended by then */
+    if (script->run == 1) {
+        g_assert_cmpint(reasons, ==, WAKE_TIMER);
+        g_assert_true(sched_watch(script->sched, self, pair[0], false));
+        return step_park(0, CLOCK_NEVER);
+    }
+    g_assert_cmpint(reasons, ==, WAKE_ANSWER);
+    g_assert_cmpint(recv(pair[0], &octet, 1, 0), ==, 1);
+    return step_end();
+}
+
+static void a_second_descriptor_goes_from_task_to_task(void **state)
+{
+    int second[2];
+    Sched *sched = new_sched(2);
+
+    make_pair(second);
+    add_script(sched, -1, 0, watch_and_end, second);
+    add_script(sched, -1, 0, take_over, second);
+    sched_run(sched);
+    sched_free(sched);
     close(second[0]);
     close(second[1]);
 }
@@ -911,6 +952,7 @@ int main(void)
         cmocka_unit_test(a_wake_while_running_is_kept),
         cmocka_unit_test(a_wake_from_another_thread_arrives),
         cmocka_unit_test(a_second_descriptor_wakes_its_task),
+        cmocka_unit_test(a_second_descriptor_goes_from_task_to_task),
         cmocka_unit_test(a_wake_for_an_ended_task_is_dropped),
         cmocka_unit_test(ending_with_a_wake_pending_ends),
         cmocka_unit_test(all_can_be_woken),

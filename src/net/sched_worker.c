@@ -133,12 +133,13 @@ void sched_change_fd(Sched *sched, TaskRef self, int fd)
     task->fd = fd;
 }
 
-bool sched_watch(Sched *sched, TaskRef self, int fd)
+bool sched_watch(Sched *sched, TaskRef self, int fd, bool output)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET | (output ? EPOLLOUT : 0),
                                 .data.u64 = self | SCHED_SECOND_FD};
 
-    return epoll_ctl(sched->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+    return epoll_ctl(sched->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ||
+           (errno == EEXIST && epoll_ctl(sched->epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0);
 }
 
 static unsigned reasons_of(unsigned events)

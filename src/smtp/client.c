@@ -52,6 +52,7 @@ struct Client {
     bool line_is_long;
     size_t reply_octets;
     unsigned reply_warnings;
+    bool heard_garbage;
 };
 
 G_DEFINE_QUARK(client_error_quark, client_error)
@@ -192,6 +193,7 @@ static bool flush(Client *client, GError **error)
 
 static bool may_warn(Client *client)
 {
+    client->heard_garbage = true;
     return client->reply_warnings++ < REPLY_WARNINGS_MAX;
 }
 
@@ -365,12 +367,22 @@ int client_new_fd(Client *client)
     if (client->told_of == client->dial.next)
         return -1;
     client->told_of = client->dial.next;
-    return client->fd >= 0 ? client->fd : client->dial.fd;
+    return client_fd(client);
 }
 
 gint64 client_wait_until(const Client *client)
 {
     return client->wait_until;
+}
+
+int client_fd(const Client *client)
+{
+    return client->fd >= 0 ? client->fd : client->dial.fd;
+}
+
+bool client_waits_for_output(const Client *client)
+{
+    return client->fd < 0 || (client->wait_events & POLLOUT);
 }
 
 ClientStatus client_try_command(Client *client, const char *line, Reply **ret_reply, GError **error)
@@ -409,6 +421,18 @@ void client_queue_line(Client *client, const char *line)
 bool client_heard_too_much(const Client *client)
 {
     return !client->asked && client->in->len > client->in_at;
+}
+
+bool client_heard_garbage(const Client *client)
+{
+    return client->heard_garbage;
+}
+
+bool client_is_quiet(Client *client)
+{
+    bool quiet = client->fd >= 0 && !client->failed && client->in_at == client->in->len;
+
+    return quiet && read_some(client) == READ_NOTHING_NOW;
 }
 
 bool client_command_line(Client *client, Reply **ret_reply, GError **error, const char *line)

@@ -38,6 +38,10 @@ bool client_command(Client *client, Reply **ret_reply, GError **error, const cha
 bool client_command_line(Client *client, Reply **ret_reply, GError **error, const char *line);
 /* Octets have come that no command asked for: what is read next would be no answer to the next command. Only without pipelining. */
 bool client_heard_too_much(const Client *client);
+/* Some reply had a form that no server of a sound mind gives it: which answers what can be doubted. */
+bool client_heard_garbage(const Client *client);
+/* Nothing has come since the last reply, neither octets nor the end of input. Looks; never blocks. */
+bool client_is_quiet(Client *client);
 
 /* The same in steps, for who cannot wait (a session on the scheduler): after CLIENT_WAIT the same call is made again when something has happened
  * to the descriptor, or at client_wait_until() (clock_ms) at the latest. endpoint: has addresses, and outlives connecting. client_new_fd(): a
@@ -47,6 +51,8 @@ Client *client_begin(const Endpoint *endpoint, const char *peer, gint64 timeout_
 ClientStatus client_try_connect(Client *client, GError **error);
 int client_new_fd(Client *client);
 gint64 client_wait_until(const Client *client);
+int client_fd(const Client *client);
+bool client_waits_for_output(const Client *client); /* the step that has to wait does so until it can write or is connected */
 /* line NULL: only reads a reply (the greeting). */
 ClientStatus client_try_command(Client *client, const char *line, Reply **ret_reply, GError **error);
 /* Room for the next piece of len octets, which client_add_content() then takes without writing. */

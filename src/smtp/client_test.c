@@ -535,6 +535,26 @@ static void connecting_goes_in_steps(void **state)
     }
 }
 
+static void a_quiet_peer_is_told_from_one_that_speaks_or_is_gone(void **state)
+{
+    auto_fd peer = -1;
+    g_autoptr(Client) client = client_with_peer("250 ok\r\n", 5000, &peer);
+    g_autoptr(Reply) reply = NULL;
+
+    assert_true(client_command(client, &reply, NULL, "NOOP"));
+    assert_true(client_is_quiet(client));
+    assert_false(client_heard_garbage(client));
+    assert_true(fd_write_all(peer, "what\r\n250 ok\r\n", 14));
+    assert_false(client_is_quiet(client));
+    assert_true(client_read_reply(client, &reply, NULL));
+    assert_true(client_heard_garbage(client));
+    assert_true(client_is_quiet(client));
+    fd_clear(&peer);
+    assert_false(client_is_quiet(client));
+    g_autofree char *log = logged();
+    assert_non_null(strstr(log, "received garbage"));
+}
+
 static int start_log(void **state)
 {
     if (pipe(log_pipe) != 0)
@@ -567,6 +587,7 @@ int main(void)
         cmocka_unit_test(a_step_does_not_wait_for_ever),
         cmocka_unit_test(quit_does_not_send_a_dot_that_waits),
         cmocka_unit_test(connecting_goes_in_steps),
+        cmocka_unit_test(a_quiet_peer_is_told_from_one_that_speaks_or_is_gone),
     };
     return cmocka_run_group_tests(tests, start_log, NULL);
 }

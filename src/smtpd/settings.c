@@ -207,6 +207,10 @@ static bool read_proxy(Settings *settings, int maxproc, GError **error)
     settings->proxy_timeout_ms = config_seconds(config, "smtpd_proxy_timeout") * 1000;
     settings->proxy_wait_ms = config_seconds(config, "smtpd_proxy_wait_time") * 1000;
     settings->proxy_wait_limit = (int)config_int(config, "smtpd_proxy_wait_limit");
+    settings->proxy_reuse = config_bool(config, "smtpd_proxy_connection_reuse");
+    settings->proxy_reuse_limit = (int)config_int(config, "smtpd_proxy_connection_reuse_limit");
+    settings->proxy_idle_ms = config_seconds(config, "smtpd_proxy_connection_idle") * 1000;
+    settings->proxy_pipelining = config_bool(config, "smtpd_proxy_pipelining");
     settings->proxy_slots = (int)g_ascii_strtoll(slots, NULL, 10);
     if (settings->proxy_slots <= 0)
         settings->proxy_slots = maxproc > 0 ? maxproc : DEFAULT_SLOTS;

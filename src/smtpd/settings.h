@@ -67,6 +67,9 @@ typedef struct {
     gint64 proxy_timeout_ms, proxy_wait_ms;
     bool speed_adjust, proxy_trace;
     int proxy_slots, proxy_wait_limit;
+    bool proxy_reuse, proxy_pipelining;
+    int proxy_reuse_limit; /* messages on one connection; 0: no limit */
+    gint64 proxy_idle_ms;
 
     bool address_mappings, body_checks, unknown_recipient_checks; /* receive_override_options */
     const char *content_filter;

@@ -22,30 +22,17 @@ static bool checks_space(const Smtpd *smtpd)
     return false; /* nothing is stored here */
 }
 
-/* Takes part in the transaction, if it does not yet. DONE without a refusal: connected. */
-static Outcome join(Smtpd *smtpd)
+/* Takes part in the transaction, if it does not yet; then says line (NULL: nothing more). */
+static Outcome command(Smtpd *smtpd, const char *line, int want)
 {
     Direct *direct = part(smtpd);
+    g_autoptr(Reply) reply = NULL;
 
     if (direct->proxy.lost) { /* no new one until the next transaction */
         smtpd->refusal = reply_new(QUEUE_FILE_ERROR);
         return outcome_done();
     }
-    Outcome outcome = proxy_enter(smtpd, &direct->proxy);
-    if (outcome.kind == OUTCOME_DONE && !smtpd->refusal)
-        proxy_log_client(smtpd);
-    return outcome;
-}
-
-static Outcome command(Smtpd *smtpd, const char *line, int want)
-{
-    Outcome outcome = join(smtpd);
-    Direct *direct = part(smtpd);
-    g_autoptr(Reply) reply = NULL;
-
-    if (outcome.kind != OUTCOME_DONE || smtpd->refusal)
-        return outcome;
-    outcome = proxy_command(smtpd, &direct->proxy, line, want, &reply);
+    Outcome outcome = proxy_tell(smtpd, &direct->proxy, &line, line != NULL, want, &reply);
     if (outcome.kind == OUTCOME_DONE && !smtpd->refusal && want == 3)
         direct->go_ahead = reply_for_log(reply);
     return outcome;
@@ -53,7 +40,7 @@ static Outcome command(Smtpd *smtpd, const char *line, int want)
 
 static Outcome direct_mail(Smtpd *smtpd)
 {
-    return join(smtpd);
+    return command(smtpd, NULL, 2);
 }
 
 static Outcome direct_rcpt(Smtpd *smtpd, const char *line)
@@ -66,7 +53,7 @@ static Outcome direct_data(Smtpd *smtpd, const char *line)
     Outcome outcome = command(smtpd, line, 3);
 
     if (outcome.kind == OUTCOME_DONE && !smtpd->refusal)
-        client_begin_content(part(smtpd)->proxy.filter);
+        proxy_begin_content(&part(smtpd)->proxy);
     return outcome;
 }
 

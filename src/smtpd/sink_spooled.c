@@ -9,10 +9,9 @@
 typedef struct {
     Proxy proxy;
     Content *content;
-    GPtrArray *rcpt_lines; /* as the client sent them */
-    char *data_line;       /* likewise */
-    guint lines_sent;      /* of these, to the filter; DATA's is the last */
-    guint64 content_sent;  /* octets */
+    GPtrArray *lines;     /* RCPT's and DATA's, as the client sent them */
+    bool open;            /* the filter is ready for content */
+    guint64 content_sent; /* octets */
 } Spooled;
 
 static Spooled *part(Smtpd *smtpd)
@@ -23,7 +22,7 @@ static Spooled *part(Smtpd *smtpd)
         return spooled;
     spooled = smtpd->transaction->sink = g_new0(Spooled, 1);
     spooled->content = content_new(smtpd->service->content_directory, server_account(smtpd->service->server));
-    spooled->rcpt_lines = g_ptr_array_new_with_free_func(g_free);
+    spooled->lines = g_ptr_array_new_with_free_func(g_free);
     return spooled;
 }
 
@@ -40,14 +39,14 @@ static Outcome spooled_mail(Smtpd *smtpd)
 
 static Outcome spooled_rcpt(Smtpd *smtpd, const char *line)
 {
-    g_ptr_array_add(part(smtpd)->rcpt_lines, g_strdup(line));
+    g_ptr_array_add(part(smtpd)->lines, g_strdup(line));
     proxy_log_client(smtpd);
     return outcome_done();
 }
 
 static Outcome spooled_data(Smtpd *smtpd, const char *line)
 {
-    part(smtpd)->data_line = g_strdup(line);
+    g_ptr_array_add(part(smtpd)->lines, g_strdup(line));
     return outcome_done();
 }
 
@@ -89,18 +88,15 @@ static bool replay_piece(void *user, const char *data, size_t len, bool ends_lin
 /* DONE without a refusal: the filter is ready for content. */
 static Outcome replay_envelope(Smtpd *smtpd, Spooled *spooled)
 {
-    Outcome outcome = proxy_enter(smtpd, &spooled->proxy);
+    const GPtrArray *lines = spooled->lines;
+    g_autoptr(Reply) reply = NULL;
 
-    while (outcome.kind == OUTCOME_DONE && !smtpd->refusal && spooled->lines_sent <= spooled->rcpt_lines->len) {
-        bool last = spooled->lines_sent == spooled->rcpt_lines->len;
-        const char *line = last ? spooled->data_line : g_ptr_array_index(spooled->rcpt_lines, spooled->lines_sent);
-        g_autoptr(Reply) reply = NULL;
-        outcome = proxy_command(smtpd, &spooled->proxy, line, last ? 3 : 2, &reply);
-        if (outcome.kind != OUTCOME_DONE || smtpd->refusal)
-            break;
-        spooled->lines_sent++;
-        if (last)
-            client_begin_content(spooled->proxy.filter);
+    if (spooled->open)
+        return outcome_done();
+    Outcome outcome = proxy_tell(smtpd, &spooled->proxy, (const char *const *)lines->pdata, lines->len, 3, &reply);
+    if (outcome.kind == OUTCOME_DONE && !smtpd->refusal) {
+        proxy_begin_content(&spooled->proxy);
+        spooled->open = true;
     }
     return outcome;
 }
@@ -134,8 +130,7 @@ static void release(Smtpd *smtpd)
         return;
     proxy_leave(smtpd, &spooled->proxy);
     content_free(spooled->content);
-    g_ptr_array_free(spooled->rcpt_lines, TRUE);
-    g_free(spooled->data_line);
+    g_ptr_array_free(spooled->lines, TRUE);
     g_free(spooled);
     smtpd->transaction->sink = NULL;
 }

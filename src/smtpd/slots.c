@@ -16,7 +16,19 @@ struct Slots {
     GQueue line; /* of SlotPlace*, in order */
     gint64 next_news_ms;
     gint64 holding_ms; /* how long a slot is held: moving mean, 0 while unknown */
+
+    GQueue kept; /* of Kept*, the newest first: it is the likeliest to be alive, and the rest may expire */
+    gint64 idle_ms;
+    void (*forget)(void *kept);
+    TaskRef keeper;
+    bool keeper_sleeps; /* until it is woken; else it looks when the oldest expires */
+    bool ends;          /* nothing is kept any more */
 };
+
+typedef struct {
+    void *thing;
+    gint64 until;
+} Kept;
 
 Slots *slots_new(ServiceProcess *process, Sched *sched, unsigned limit, unsigned wait_limit, gint64 wait_ms)
 {
@@ -29,13 +41,24 @@ Slots *slots_new(ServiceProcess *process, Sched *sched, unsigned limit, unsigned
     slots->wait_ms = wait_ms;
     pthread_mutex_init(&slots->lock, NULL);
     g_queue_init(&slots->line);
+    g_queue_init(&slots->kept);
     return slots;
+}
+
+/* Without the lock. */
+static void forget(Slots *slots, Kept *kept)
+{
+    slots->forget(kept->thing);
+    g_free(kept);
+    atomic_fetch_sub(&slots->process->row->slots, 1);
 }
 
 void slots_free(Slots *slots)
 {
     if (!slots)
         return;
+    for (Kept *kept; (kept = g_queue_pop_tail(&slots->kept));)
+        forget(slots, kept);
     g_queue_clear(&slots->line);
     pthread_mutex_destroy(&slots->lock);
     g_free(slots);
@@ -50,6 +73,14 @@ static bool one_is_free(const Slots *slots)
 /* Counts first and looks then, so that two generations cannot both take the last one. */
 static bool take_one(Slots *slots, SlotPlace *place)
 {
+    Kept *kept = g_queue_pop_head(&slots->kept);
+
+    if (kept) {
+        place->kept = kept->thing;
+        place->taken_at = clock_ms();
+        g_free(kept);
+        return true;
+    }
     atomic_fetch_add(&slots->process->row->slots, 1);
     if (page_sum_slots(slots->process->page, slots->process->service_id) > slots->limit) {
         atomic_fetch_sub(&slots->process->row->slots, 1);
@@ -63,7 +94,7 @@ static void wake_head(Slots *slots)
 {
     SlotPlace *head = g_queue_peek_head(&slots->line);
 
-    if (head && one_is_free(slots))
+    if (head && (slots->kept.length > 0 || one_is_free(slots)))
         sched_wake(slots->sched, head->task, WAKE_ANSWER);
 }
 
@@ -124,6 +155,15 @@ SlotAnswer slots_take(Slots *slots, SlotPlace *place, TaskRef task, gint64 *ret_
     return answer;
 }
 
+/* Under the lock. The slot is not held any more; whether it is free is another matter. */
+static void end_holding(Slots *slots, SlotPlace *place)
+{
+    gint64 held = MIN(clock_ms() - place->taken_at, slots->wait_ms); /* so the first in line may always wait */
+
+    slots->holding_ms = slots->holding_ms ? (slots->holding_ms * 7 + held) / 8 : held;
+    place->taken_at = 0;
+}
+
 void slots_leave(Slots *slots, SlotPlace *place)
 {
     if (!place->task && !place->taken_at)
@@ -132,13 +172,70 @@ void slots_leave(Slots *slots, SlotPlace *place)
     if (place->task)
         leave_line(slots, place);
     if (place->taken_at) {
-        gint64 held = MIN(clock_ms() - place->taken_at, slots->wait_ms); /* so the first in line may always wait */
-        slots->holding_ms = slots->holding_ms ? (slots->holding_ms * 7 + held) / 8 : held;
-        place->taken_at = 0;
+        end_holding(slots, place);
         atomic_fetch_sub(&slots->process->row->slots, 1);
     }
     wake_head(slots);
     pthread_mutex_unlock(&slots->lock);
+}
+
+bool slots_leave_kept(Slots *slots, SlotPlace *place, void *thing)
+{
+    Kept *kept = g_new0(Kept, 1);
+
+    kept->thing = thing;
+    kept->until = clock_ms() + slots->idle_ms;
+    pthread_mutex_lock(&slots->lock);
+    bool keeps = slots->forget && !slots->ends;
+    bool wake = keeps && slots->keeper_sleeps;
+    if (keeps) {
+        end_holding(slots, place);
+        g_queue_push_head(&slots->kept, kept);
+        slots->keeper_sleeps = false;
+        wake_head(slots);
+    }
+    pthread_mutex_unlock(&slots->lock);
+    if (wake)
+        sched_wake(slots->sched, slots->keeper, WAKE_ANSWER);
+    if (!keeps)
+        g_free(kept);
+    return keeps;
+}
+
+/* The task that ends what nobody took. */
+static Step keeper_run(void *data, TaskRef self, unsigned reasons)
+{
+    Slots *slots = data;
+    GQueue expired = G_QUEUE_INIT;
+    gint64 now = clock_ms();
+
+    pthread_mutex_lock(&slots->lock);
+    slots->ends |= (reasons & WAKE_STOP) != 0;
+    for (Kept *oldest; (oldest = g_queue_peek_tail(&slots->kept)) && (slots->ends || now >= oldest->until);)
+        g_queue_push_tail(&expired, g_queue_pop_tail(&slots->kept));
+    const Kept *next = g_queue_peek_tail(&slots->kept);
+    gint64 until = next ? next->until : CLOCK_NEVER;
+    slots->keeper_sleeps = !next;
+    pthread_mutex_unlock(&slots->lock);
+    if (expired.length == 0)
+        return step_park(0, until);
+    for (Kept *kept; (kept = g_queue_pop_head(&expired));)
+        forget(slots, kept);
+    pthread_mutex_lock(&slots->lock);
+    wake_head(slots);
+    pthread_mutex_unlock(&slots->lock);
+    return step_park(0, until);
+}
+
+static void keeper_free(void *data)
+{
+}
+
+void slots_keep(Slots *slots, gint64 idle_ms, void (*forget_kept)(void *kept))
+{
+    slots->idle_ms = idle_ms;
+    slots->forget = forget_kept;
+    slots->keeper = sched_add(slots->sched, -1, keeper_run, keeper_free, slots);
 }
 
 bool slots_line_is_full(Slots *slots)

@@ -1,7 +1,7 @@
 /* smtpd.c - the SMTP server's process: reads what it needs, gives up root, serves. */
 #include "smtpd/smtpd.h"
 #include "base/log.h"
-#include "smtpd/state.h"
+#include "smtpd/proxy.h"
 
 #include <unistd.h>
 
@@ -89,6 +89,7 @@ static void make_gates(SmtpdService *service)
     service->dial_gate = sched_gate_new(service->sched, (unsigned)settings->proxy_slots);
     service->slots = slots_new(service->process, service->sched, (unsigned)settings->proxy_slots,
                                (unsigned)settings->proxy_wait_limit, settings->proxy_wait_ms);
+    slots_keep(service->slots, settings->proxy_idle_ms, proxy_forget);
     server_set_stress_hint(service->server, filter_is_stressed);
 }
 
