@@ -6,6 +6,7 @@ import re
 import time
 
 import pytest
+from harness.client import dot_stuff
 from harness.peer import until
 
 pytestmark = pytest.mark.gatepost_only
@@ -303,6 +304,23 @@ def test_attachment_types(attaching, headers, content):
 def test_a_message_that_is_an_attachment(attaching):
     assert submit(attaching, 'Content-Transfer-Encoding: base64\n\n' + encoded(PROGRAM)) == (REFUSED_TYPE, [])
     assert submit(attaching, 'Content-Disposition: attachment; filename=a.exe\n\nx\n') == (REFUSED_NAME, [])
+
+
+def test_many_at_once(attaching):
+    """Each thread asks its own."""
+    bad = dot_stuff(part('Content-Transfer-Encoding: base64', encoded(PROGRAM) * 20))
+    good = dot_stuff(part("Content-Disposition: attachment; filename*=iso-8859-15''%e4.txt", 'text\n' * 20000))
+    with attaching.sink('next') as sink:
+        clients = [attaching.session('filter') for _ in range(30)]
+        for client in clients:
+            client.talk(('MAIL FROM:<a@b.example>', 250), ('RCPT TO:<alice@virt.test>', 250), ('DATA', 354))
+        for i, client in enumerate(clients):
+            client.send(bad if i % 2 else good)
+        for i, client in enumerate(clients):
+            client.expect(REFUSED_TYPE if i % 2 else 250)
+            client.quit()
+        sink.wait(30)
+        assert sum(len(connection.messages) for connection in sink.connections) == 15
 
 
 @pytest.mark.parametrize('message, why', [
