@@ -6,6 +6,7 @@
 #include "cli/quarantine_command.h"
 #include "cli/queue_command.h"
 #include "cli/services.h"
+#include "cli/trace_command.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,7 @@ static const struct {
     {"queue", "postqueue", NULL, queue_command},
     {"mailq", "mailq", "-p", queue_command},
     {"quarantine", "quarantine", NULL, quarantine_command},
+    {"trace", "trace", NULL, trace_command},
 };
 
 static int run_tool(size_t index, int argc, char **argv, const char *config_dir)

@@ -1,10 +1,10 @@
 /* quarantine_options.c - the words of `gatepost quarantine`. */
 #include "cli/quarantine_options.h"
+#include "cli/time_option.h"
 
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define SELECTING (QUARANTINE_LIST | QUARANTINE_SHOW | QUARANTINE_RELEASE | QUARANTINE_DELETE)
 #define ANY (SELECTING | QUARANTINE_EXPIRE)
@@ -63,61 +63,6 @@ static const struct {
 
 /* ---- values ---- */
 
-static gint64 unit_seconds(char unit)
-{
-    static const struct {
-        char unit;
-        gint64 seconds;
-    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
-
-    for (size_t i = 0; i < G_N_ELEMENTS(units); i++)
-        if (units[i].unit == unit)
-            return units[i].seconds;
-    return 0;
-}
-
-static bool parse_number(const char *text, gint64 max, gint64 *ret, const char **ret_end)
-{
-    char *end;
-
-    if (!g_ascii_isdigit(text[0]))
-        return false;
-    guint64 number = g_ascii_strtoull(text, &end, 10);
-    if (number > (guint64)max)
-        return false;
-    *ret = (gint64)number;
-    *ret_end = end;
-    return true;
-}
-
-bool quarantine_time_parse(const char *text, gint64 now_us, gint64 *ret_us)
-{
-    static const char *const forms[] = {"%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"};
-    const char *rest;
-    gint64 number;
-
-    if (text[0] == '@') {
-        bool fine = parse_number(text + 1, G_MAXINT32 * (gint64)100, &number, &rest) && !*rest;
-        if (fine)
-            *ret_us = number * G_USEC_PER_SEC;
-        return fine;
-    }
-    if (parse_number(text, 1000000, &number, &rest) && *rest && !rest[1] && unit_seconds(*rest) > 0) {
-        *ret_us = now_us - number * unit_seconds(*rest) * G_USEC_PER_SEC;
-        return true;
-    }
-    for (size_t i = 0; i < G_N_ELEMENTS(forms); i++) {
-        struct tm broken_down = {.tm_isdst = -1};
-        const char *end = strptime(text, forms[i], &broken_down);
-        time_t seconds = end && !*end ? mktime(&broken_down) : -1;
-        if (seconds < 0)
-            continue;
-        *ret_us = (gint64)seconds * G_USEC_PER_SEC;
-        return true;
-    }
-    return false;
-}
-
 static bool parse_states(const char *text, unsigned *ret_states)
 {
     g_auto(GStrv) words = g_strsplit(text, ",", 0);
@@ -157,13 +102,13 @@ static bool take_option(QuarantineOptions *options, Name name, gint64 now_us)
         filter->trace = optarg;
         return true;
     case SINCE:
-        return quarantine_time_parse(optarg, now_us, &filter->since_us);
+        return time_option_parse(optarg, now_us, &filter->since_us);
     case UNTIL:
-        return quarantine_time_parse(optarg, now_us, &filter->until_us);
+        return time_option_parse(optarg, now_us, &filter->until_us);
     case STATE:
         return parse_states(optarg, &filter->states);
     case LIMIT:
-        if (!parse_number(optarg, G_MAXINT, &number, &rest) || *rest || number == 0)
+        if (!number_option_parse(optarg, G_MAXINT, &number, &rest) || *rest || number == 0)
             return false;
         filter->limit = (guint)number;
         return true;

@@ -23,6 +23,3 @@ typedef struct {
 /* now_us: what "2h" counts from. False: *ret_usage (caller frees) says what is wrong. */
 bool quarantine_options_read(int argc, char **argv, gint64 now_us, QuarantineOptions *options, char **ret_usage);
 void quarantine_options_clear(QuarantineOptions *options);
-
-/* "90m" (ago; s m h d w), "2026-11-22", "2026-11-22 14:00", "... 14:00:30" (local time), "@1795336928". */
-bool quarantine_time_parse(const char *text, gint64 now_us, gint64 *ret_us);

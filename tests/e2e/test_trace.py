@@ -1,4 +1,6 @@
 """One id for a message on all its way."""
+import json
+import os
 import re
 
 import pytest
@@ -109,3 +111,118 @@ def test_no_slot(mta):
             client.cmd('RSET', 250)
         pattern = rf'NOQUEUE: reject: RCPT from \S+ 451 4\.3\.2 Error: try again later; .* trace={ID}'
         assert len([text for text in mta.log.texts(mark, 'smtpd') if re.fullmatch(pattern, text)]) == 2
+
+
+# --- gatepost trace ------------------------------------------------------------------------------------------------------------
+
+def way(mta, *args, status=0):
+    done = mta.run('trace', '--json', *args)
+    assert done.returncode == status, done
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def send(mta, service, user='alice', helo='client.example'):
+    """A message by our own filter, delivered. Its queue id and where its log lines begin."""
+    mark = mta.log.mark()
+    with mta.session(service, helo=None, xclient=STRANGER) as client:
+        client.cmd('EHLO ' + helo, 250)
+        qid = client.message(wanted=QUEUED, to=f'{user}@virt.test').rpartition(' ')[2]
+        client.quit()
+    mta.log.wait_text(f'{qid}: removed', mark, 'qmgr')
+    mta.log.wait(r'disconnect from spike\.up\.test\[192\.0\.2\.66\] .*', mark, 'smtpd')
+    return qid, mark
+
+
+@pytest.mark.parametrize('service', ['direct', 'adjust'])
+def test_way(mta, service):
+    qid, mark = send(mta, service)
+    trace = begun(mta, mark)
+    found, = way(mta, trace)
+    assert way(mta, qid) == [found]
+    assert found['trace'] == [trace] and found['queue_ids'] == [qid] and found['notes'] == found['perhaps'] == []
+    assert (found['client'], found['sender'], found['recipient']) == ('spike.up.test[192.0.2.66]', 'a@b.example', 'alice@virt.test')
+    hops = {hop: [event for event in found['events'] if event['hop'] == hop] for hop in ('front', 'filter', 'after', 'queue', 'delivery')}
+    assert [event['text'].split()[0] for event in hops['front']] == ['connect', 'NOQUEUE:', 'proxy-accept:', 'disconnect']
+    assert [event.get('verdict') for event in hops['filter']] == ['accept']
+    assert [event['text'].split()[1].split('=')[0] for event in hops['queue']] == ['message-id', 'from', 'removed']
+    assert len(hops['after']) == len(hops['delivery']) == 1
+    stages = {hop: [stage['name'] for event in hops[hop] for stage in event.get('stages', [])] for hop in hops}
+    assert stages == {'front': ['receive', 'wait', 'filter'], 'filter': ['command', 'nexthop'], 'after': [], 'queue': [],
+                      'delivery': ['before queue manager', 'in queue manager', 'connection', 'delivery']}
+    text = mta.run('trace', trace).stdout
+    assert f'\nverdicts  filter accept, front accept, delivery sent\n' in text
+    assert re.search(r'\n {31}receive [\d.]+ s, wait [\d.]+ s, filter [\d.]+ s\n', text)
+    assert [event['text'] for event in found['events']] == re.findall(r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  \w+ +(.*)$', text, re.M)
+
+
+def test_one_of_many(mta):
+    """A session's other messages are not this one's."""
+    mark = mta.log.mark()
+    with mta.session('direct') as client:
+        ids = [client.message(wanted=QUEUED).rpartition(' ')[2] for _ in range(3)]
+        client.quit()
+    mta.log.wait(r'disconnect from .* quit=1 .*', mark, 'smtpd')
+    for qid in ids:
+        found, = way(mta, qid)
+        assert found['queue_ids'] == [qid] and len(found['trace']) == 1
+        assert sum('proxy-accept' in event['text'] for event in found['events']) == 1
+
+
+def test_list(mta):
+    """Without an id: whose 451 was that?"""
+    with mta.session('scripted', helo=None, xclient='NAME=[UNAVAILABLE] ADDR=192.0.2.77') as client:
+        mark = mta.log.mark()
+        client.cmd('EHLO client.example', 250)
+        client.cmd('MAIL FROM:<a@b.example>', 250)
+        client.cmd('RCPT TO:<alice@virt.test>', E)
+        client.quit()
+    trace = mta.log.wait(rf'warning: connect to proxy filter \S+: .* trace=({ID})', mark, 'smtpd')[1]
+    mta.log.wait(r'disconnect from unknown\[192\.0\.2\.77\] .*', mark, 'smtpd')
+    row, = way(mta, '--client', '192.0.2.77', '--since', '1h')
+    assert (row['id'], row['verdict'], row['client']) == (trace, 'none', 'unknown[192.0.2.77]')
+    assert row['text'].startswith('warning: connect to proxy filter')
+    qid, mark = send(mta, 'direct', helo='listed.example')
+    rows = [row for row in way(mta, '--client', 'spike.up.test') if row['id'] == begun(mta, mark)]
+    assert [(row['verdict'], row['sender'], row['recipient']) for row in rows] == [('accept', 'a@b.example', 'alice@virt.test')]
+    assert not way(mta, '--client', '192.0.2.77', '--until', '1h', status=1)
+    assert not way(mta, '--client', '192.0.2.78', status=1)
+    assert trace in mta.run('trace', '--client', '192.0.2.77').stdout
+
+
+def test_foreign_filter(mta):
+    """It drops XFORWARD: its reply leads on; where that says nothing, nothing is claimed."""
+    offer = '250-filter.test\n250 8BITMIME'
+    mark = mta.log.mark()
+    with mta.session('after') as client:
+        qid = client.message(wanted=QUEUED).rpartition(' ')[2]
+        client.quit()
+    with mta.sink('sink', {'EHLO': offer, '.': [f'250 2.0.0 from MTA: 250 2.0.0 Ok: queued as {qid}', '250 2.0.0 mine']}), \
+            mta.session('scripted') as client:
+        client.message(wanted=250)
+        named = begun(mta, mark)
+        second = mta.log.mark()
+        client.message(wanted=250)
+        mute = begun(mta, second)
+        client.quit()
+    mta.log.wait_text(f'{qid}: removed', mark, 'qmgr')
+    mta.log.wait(rf'proxy-accept: .* trace={mute}', mark, 'smtpd')
+    found, = way(mta, named)
+    assert found['queue_ids'] == [qid] and [note.partition(':')[0] for note in found['notes']] == ['the filter did not pass on XFORWARD IDENT']
+    assert found['events'][-1]['text'] in (f'{qid}: removed', 'disconnect from localhost[127.0.0.1] ehlo=1 mail=2 rcpt=2 data=2 quit=1 commands=8')
+    found, = way(mta, mute)
+    assert found['queue_ids'] == [] and found['notes'][0].startswith('lost sight behind the filter: ')
+    assert qid in found['perhaps']  # same sender, same time: no more is said
+
+
+def test_rotated(mta):
+    """The log before and after logrotate, and a log that is named."""
+    qid, mark = send(mta, 'direct')
+    before, = way(mta, qid)
+    assert mta.run('logrotate').returncode == 0
+    assert [name for name in os.listdir(mta.dir) if re.fullmatch(r'mail\.log\.\S+\.gz', name)]
+    assert way(mta, qid) == [before]
+    packed, = [name for name in os.listdir(mta.dir) if name.endswith('.gz')]
+    assert way(mta, '--log', f'{mta.dir}/{packed}', qid) == [before]
+    assert 'not in the log' in mta.run('trace', 'zzzzzzzzzzzz').stderr
+    assert mta.run('trace', '--log', mta.dir + '/nowhere', qid).returncode == 66
+    assert mta.run('trace', '--since', 'yesterday', qid).returncode == 64
