@@ -243,7 +243,8 @@ static Outcome relay_end(Session *session)
         relay->ended_at = clock_ms();
     if (!session_at_gate(session, gate))
         return outcome_gate(gate);
-    session_reply_take(session, relay->message.content ? relay_judge(relay) : end_passed_content(relay));
+    session_reply_take(session,
+                       relay->message.content ? relay_judge(relay, &session->stream) : end_passed_content(relay));
     forget_message(relay);
     return outcome_done();
 }

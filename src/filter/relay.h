@@ -68,8 +68,9 @@ void relay_log_failure(const Relay *relay, const GError *error);
 
 /* --- relay_verdict.c --- */
 
-/* The end of a message that was held back: inspects, acts. The reply for our client. Blocks. */
-Reply *relay_judge(Relay *relay);
+/* The end of a message that was held back: inspects, acts. The reply for our client, who is at the other end of stream.
+ * Blocks. */
+Reply *relay_judge(Relay *relay, const Stream *stream);
 /* Stores the message in the quarantine. 250 with the id there, or a 451 when it cannot. Blocks. */
 Reply *relay_quarantine(Relay *relay, const Verdict *verdict, const GPtrArray *records);
 /* The log line of a message's end. verdict: "accept", ...; details: appended, or NULL. */

@@ -10,6 +10,7 @@
 /* One judgement. */
 typedef struct {
     Relay *relay;
+    const Stream *stream; /* to our client */
     gint64 deadline;
     GPtrArray *records; /* of InspectionRecord* */
     gint64 nexthop_ms;  /* -1: it was not given the message */
@@ -143,6 +144,13 @@ static Reply *act(Judgement *judgement, const Verdict *verdict, const char **ret
     Relay *relay = judgement->relay;
 
     *ret_verdict = verdict_name(verdict->kind);
+    if (verdict->kind != VERDICT_TAKEN &&
+        stream_is_over(judgement->stream)) { /* nobody hears the reply: who sent the message will send it again */
+        log_warning("%s is gone before its message was judged: not passed on", relay->peer);
+        *ret_verdict = verdict_name(VERDICT_TEMPFAIL);
+        relay_drop_nexthop(relay);
+        return reply_new(RELAY_FAILED);
+    }
     if (verdict->kind == VERDICT_ACCEPT && relay->message.recipients->len > 0)
         return accept_message(judgement, ret_verdict);
     relay_drop_nexthop(relay);
@@ -161,13 +169,16 @@ static Reply *act(Judgement *judgement, const Verdict *verdict, const char **ret
     }
 }
 
-Reply *relay_judge(Relay *relay)
+Reply *relay_judge(Relay *relay, const Stream *stream)
 {
     const RelayService *service = relay->service;
     Message *message = &relay->message;
     g_autoptr(GPtrArray) records = g_ptr_array_new_with_free_func((GDestroyNotify)inspection_record_free);
-    Judgement judgement = {
-        .relay = relay, .deadline = relay->ended_at + service->deadline_ms, .records = records, .nexthop_ms = -1};
+    Judgement judgement = {.relay = relay,
+                           .stream = stream,
+                           .deadline = relay->ended_at + service->deadline_ms,
+                           .records = records,
+                           .nexthop_ms = -1};
     g_auto(Verdict) verdict = {0};
     const char *result;
 

@@ -91,6 +91,19 @@ bool stream_has_more(Stream *stream)
     return has_more;
 }
 
+bool stream_is_over(const Stream *stream)
+{
+    char octet;
+    ssize_t count;
+
+    if (stream->in_len > stream->in_at)
+        return false;
+    do
+        count = recv(stream->fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT);
+    while (count < 0 && errno == EINTR);
+    return count == 0 || (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK);
+}
+
 void stream_put(Stream *stream, const char *data, size_t len)
 {
     if (!stream->out)

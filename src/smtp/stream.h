@@ -35,6 +35,8 @@ const char *stream_peek(const Stream *stream, size_t *ret_len); /* valid until t
 void stream_consume(Stream *stream, size_t len);
 /* Octets that the peer has sent, in our buffer or in the kernel's: what a client sent before it was its turn. */
 bool stream_has_more(Stream *stream);
+/* The peer has closed its side, or is gone, and all that it sent was read. */
+bool stream_is_over(const Stream *stream);
 
 void stream_put(Stream *stream, const char *data, size_t len);
 size_t stream_unsent(const Stream *stream);

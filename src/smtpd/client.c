@@ -9,15 +9,20 @@
 
 #define NAME_WAIT_MS 100000 /* the resolver's own time limit is shorter; this is for a lost answer */
 
+static void leave_count(Smtpd *smtpd)
+{
+    if (smtpd->client.counted)
+        server_count_leave(smtpd->service->server, smtpd->client.counted);
+    g_clear_pointer(&smtpd->client.counted, g_free);
+}
+
 void client_reset(Smtpd *smtpd)
 {
     Peer *client = &smtpd->client;
 
     if (client->name_query)
         resolver_cancel(smtpd->service->resolver, client->name_query);
-    if (client->counted)
-        server_count_leave(smtpd->service->server, client->counted);
-    g_free(client->counted);
+    leave_count(smtpd);
     g_free(client->name);
     g_free(client->reverse_name);
     g_free(client->addr);
@@ -264,6 +269,7 @@ void client_disconnected(Session *session)
     Smtpd *smtpd = smtpd_of(session);
 
     transaction_end(smtpd, true);
+    leave_count(smtpd); /* before anybody can see that the session is over */
     if (smtpd->client.text)
         log_disconnect(smtpd);
     client_reset(smtpd);

@@ -239,6 +239,18 @@ def test_altermime(mta):
     assert b'\nhello\n' in message and b'queue_directory' in message
 
 
+def test_who_left_meanwhile_gets_no_mail_delivered(mta):
+    """It will come again: it never heard a 250."""
+    mark = mta.log.mark()
+    client = mta.session('do')
+    for command in ('MAIL FROM:<a@b.example>', 'RCPT TO:<alice@virt.test>', 'DATA'):
+        client.cmd(command)
+    client.send(b'Do: sleep 0.5\r\n\r\nx\r\n.\r\n')
+    client.close()
+    mta.log.wait(r'warning: .* is gone before its message was judged: not passed on', mark, 'filter')
+    assert not [text for text in mta.log.texts(mark, 'qmgr') if 'queue active' in text]
+
+
 def test_what_was_not_inspected_is_counted(sut):
     with sut(services={'do': line(f'command: {DO}, size_limit=2k'), 'after': AFTER}) as mta:
         mark = mta.log.mark()
