@@ -202,13 +202,16 @@ void table_free(Table *table)
 {
     if (!table)
         return;
-    pthread_mutex_lock(&lock);
-    bool last = --table->users == 0;
-    if (last && table->reload)
-        remove_open(table);
-    pthread_mutex_unlock(&lock);
-    if (last)
-        destroy(table);
+    if (table->reload) { /* only a handle is shared. A member has one user, who may have the lock: it is being opened */
+        pthread_mutex_lock(&lock);
+        bool last = --table->users == 0;
+        if (last)
+            remove_open(table);
+        pthread_mutex_unlock(&lock);
+        if (!last)
+            return;
+    }
+    destroy(table);
 }
 
 char *table_fold_key(const char *key)

@@ -94,6 +94,7 @@ static void tables_that_do_not_open(void **state)
         {"static:{a} b", "bad static:name syntax: syntax error after '}' in \"{a} b\"", false},
         {"unix:foo", "unknown table: unix:foo", false},
         {"unionmap:x", "bad syntax: \"unionmap:x\"; need \"unionmap:{type:name...}\"", false},
+        {"unionmap:{static:a nosuch:b}", "unsupported dictionary type: nosuch", false},
         {"randmap:{}", "bad syntax: \"randmap:{}\"; need \"randmap:{value...}\"", false},
         {"hash:/nonexistent", "open database /nonexistent.db: No such file or directory", false},
         {"lmdb:/nonexistent", "open database /nonexistent.lmdb: No such file or directory", false},
