@@ -2,12 +2,12 @@
 #
 #   make              build/gatepost
 #   make run          an instance in run/, in the foreground (Ctrl-C stops it)
-#   make check        unit tests, then the end-to-end tests
+#   make check        unit tests, five seconds of each fuzz target, then the end-to-end tests
 #   make check-asan   the same built with AddressSanitizer and UndefinedBehaviorSanitizer; any report fails
 #   make check-tsan   the same built with ThreadSanitizer
 #   make check-long   the end-to-end tests with the full numbers
 #   make bench        side by side with Postfix
-#   make fuzz         every fuzz target for FUZZ_SECONDS
+#   make fuzz         every fuzz target for FUZZ_SECONDS (60), one on each processor
 #   make install      under PREFIX (and DESTDIR)
 #   make format       clang-format over the sources
 #   make clean
@@ -35,9 +35,10 @@ run:
 	tools/run $(BUILD)/gatepost
 
 check:
-	tools/install-deps build test
+	tools/install-deps build test fuzz
 	$(MAKE) all
 	meson test -C $(BUILD) --print-errorlogs --timeout-multiplier 3
+	$(MAKE) fuzz FUZZ_SECONDS=5
 	tests/e2e/run --gatepost $(BUILD)/gatepost --jobs $(JOBS) $(AGAIN)
 
 check-long:
@@ -77,15 +78,14 @@ bench:
 	$(MAKE) all
 	bench/run $(BUILD)/gatepost
 
+build-fuzz/build.ninja:
+	CC=clang meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
+
 fuzz:
 	tools/install-deps build fuzz
-	test -f build-fuzz/build.ninja || CC=clang meson setup build-fuzz -Dfuzz=true -Db_lundef=false
-	ninja -C build-fuzz
-	find build-fuzz -name '*_fuzz' -type f -perm -u+x | sort | while read -r target; do \
-	    echo "== $$target"; \
-	    mkdir -p "$$target.corpus"; \
-	    "$$target" -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 "$$target.corpus" </dev/null || exit 1; \
-	done
+	$(MAKE) build-fuzz/build.ninja
+	ninja -C build-fuzz fuzz
+	tests/fuzz/run build-fuzz $(FUZZ_SECONDS)
 
 install: all
 	meson install -C $(BUILD) --no-rebuild

@@ -1,0 +1,87 @@
+#!/usr/bin/python3
+"""seeds.py TARGET DIRECTORY: writes what a fuzz target begins with: the strings of the tests that know its input, and
+what is kept for it in corpus/. A test's new row is a new seed, without anybody's doing."""
+
+import ast
+import hashlib
+import pathlib
+import re
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+POLICIES = [bytes([n]) for n in (0x00, 0x04, 0x05, 0x06, 0x07, 0x3F)]
+BITS = [b"\x00", b"\x2a", b"\xff"]
+PORTIONS = [b"\x01", b"\xff"]
+
+# target: where its strings are, and what goes before each of them (the octets that choose how it is read)
+TARGETS = {
+    "action": (["src/access/access_test.c", "tests/e2e/test_access.py"], [b""]),
+    "address": (["src/mail/address_test.c", "src/mail/address_list_test.c"], [b""]),
+    "arguments": (["src/filter/command_arguments_test.c", "src/filter/inspector_settings_test.c"], [b""]),
+    "checks": (["src/filter/checks_mime_test.c", "src/filter/checks_gmime_test.c",
+                "src/filter/checks_content_type_test.c", "tests/e2e/test_checks.py"], PORTIONS),
+    "command": (["src/smtp/command_test.c", "src/mail/address_test.c", "tests/e2e/test_smtp.py"], BITS),
+    "config": (["src/config/config_test.c", "src/config/lines_test.c", "src/config/findings_test.c",
+                "tests/e2e/test_config.py", "conf/main.cf"], [b""]),
+    "decoder": (["src/smtp/decoder_test.c", "tests/e2e/test_smtp.py", "tests/e2e/test_proxy_content.py"], POLICIES),
+    "delivery": (["src/spool/delivery_test.c", "src/mail/envelope_text_test.c"], [b""]),
+    "envelope_text": (["src/mail/envelope_text_test.c"], [b""]),
+    "expand": (["src/config/expand_test.c", "src/config/config_test.c"], [b""]),
+    "header": (["src/mail/header_test.c", "src/mail/address_list_test.c", "src/cleanup/intake_test.c"], PORTIONS),
+    "master_cf": (["src/config/master_cf_test.c", "src/config/findings_test.c", "tests/e2e/test_master.py",
+                   "conf/master.cf"], [b""]),
+    "name": (["src/dns/hosts_test.c", "src/dns/resolver_test.c"], [b""]),
+    "reply": (["src/smtp/reply_test.c", "src/smtp/client_test.c", "tests/e2e/test_proxy_failures.py"], [b""]),
+    "spool": (["src/spool/spool_format_test.c", "src/spool/spool_test.c", "src/mail/envelope_text_test.c"],
+              [b"\x00\x00\x00", b"\x01\x00\x10", b"\x02\x05\x10"]),
+    "table": (["src/table/table_test.c", "src/table/match_test.c", "src/table/literals_test.c",
+               "src/table/posix_test.c", "src/filter/checks_action_test.c"], [b"", b"key\n"]),
+    "xforward": (["src/smtp/xforward_test.c", "src/mail/xtext_test.c"], [b""]),
+}
+SEED_MAX = 4096  # octets: longer ones only make the fuzzer slow
+
+C_STRINGS = re.compile(r'"(?:[^"\\\n]|\\.)*"(?:\s*"(?:[^"\\\n]|\\.)*")*')
+C_STRING = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
+C_ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]+|[0-7]{1,3}|.)", re.S)
+ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
+
+
+def unescape(match):
+    what = match[1]
+    if what[:1] == b"x" and len(what) > 1:
+        return bytes([int(what[1:], 16) & 255])
+    if what[:1] in b"01234567":
+        return bytes([int(what, 8) & 255])
+    return ESCAPES.get(what, what)
+
+
+def strings(path):
+    """Every string of a C or Python source; of anything else, all of it."""
+    text = path.read_text()
+    if path.suffix == ".c":
+        for found in C_STRINGS.finditer(re.sub(r"(?m)^#include.*$", "", text)):
+            # Each literal is unescaped by itself: "\x0a" "b" are two octets.
+            yield b"".join(C_ESCAPE.sub(unescape, part.encode()) for part in C_STRING.findall(found[0]))
+    elif path.suffix == ".py":
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes)):
+                yield node.value if isinstance(node.value, bytes) else node.value.encode()
+    else:
+        yield text.encode()
+
+
+def main():
+    target, directory = sys.argv[1], pathlib.Path(sys.argv[2])
+    sources, prefixes = TARGETS[target]
+    directory.mkdir(parents=True, exist_ok=True)
+    seeds = {prefix + text for source in sources for text in strings(ROOT / source) for prefix in prefixes}
+    kept = HERE / "corpus" / target
+    seeds.update(path.read_bytes() for path in kept.glob("*") if path.is_file())
+    for seed in seeds:
+        if len(seed) <= SEED_MAX:
+            (directory / hashlib.sha1(seed).hexdigest()).write_bytes(seed)
+
+
+if __name__ == "__main__":
+    main()
