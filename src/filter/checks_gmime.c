@@ -3,9 +3,14 @@
 #include "mail/header.h"
 
 #include <gmime/gmime.h>
+#include <pthread.h>
 #include <string.h>
 
 #define NAMES_MAX 100 /* of one header */
+
+/* GMime keeps character sets and converters for all threads; whether it guards them in all places is not ours to know.
+ */
+static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
 
 struct MimeDecoder {
     GMimeFilter *filter;
@@ -98,6 +103,7 @@ GPtrArray *mime_file_names(const char *header)
     if (header_name(header, len, &value) == 0)
         return names;
     const char *text = header + value;
+    pthread_mutex_lock(&names_lock);
     if (header_is(header, len, "Content-Type")) {
         GMimeContentType *type = g_mime_content_type_parse(NULL, text);
         if (type)
@@ -110,6 +116,7 @@ GPtrArray *mime_file_names(const char *header)
         g_clear_object(&disposition);
     }
     add_all_as_written(names, text);
+    pthread_mutex_unlock(&names_lock);
     return names;
 }
 
