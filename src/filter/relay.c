@@ -26,31 +26,13 @@ static void forget_message(Relay *relay)
 {
     message_forget_transaction(&relay->message);
     message_forget_client(&relay->message);
-    relay->lost = false;
+    relay->lost = relay->stranger = false;
     relay->ended_at = 0;
-}
-
-/* Passes line on. GATE: not yet, run again. DONE: *ret_reply is what the next hop said. */
-static Outcome pass(Session *session, const char *line, Reply **ret_reply)
-{
-    Relay *relay = relay_of(session);
-    Gate *gate = relay->service->gate;
-
-    if (!session_at_gate(session, gate))
-        return outcome_gate(gate);
-    /* At the beginning of a message only; nor when the next hop was told whose it is: a new one would take it for ours.
-     */
-    bool begins = g_ascii_strncasecmp(line, "MAIL", 4) == 0 || g_ascii_strncasecmp(line, "XFORWARD", 8) == 0;
-    bool untold = !relay->message.mail && relay->message.xforward->len == 0;
-    bool anew = begins && !relay->nexthop && relay->hello && untold;
-    Reply *refusal = anew ? relay_reconnect(relay) : NULL;
-    *ret_reply = refusal ? refusal : relay_exchange(relay, line);
-    return outcome_done();
 }
 
 static Outcome pass_and_reply(Session *session, const char *line, Reply **ret_reply)
 {
-    Outcome outcome = pass(session, line, ret_reply);
+    Outcome outcome = relay_pass(session, line, ret_reply);
 
     if (outcome.kind == OUTCOME_DONE)
         session_reply_take(session, reply_copy(*ret_reply));
@@ -113,12 +95,7 @@ static Outcome hello(Session *session, const char *line)
     if (!session_at_gate(session, gate))
         return outcome_gate(gate);
     forget_message(relay);
-    if (!relay->nexthop)
-        reply = relay_connect(relay);
-    if (!reply)
-        reply = relay_exchange(relay, line);
-    g_free(relay->hello);
-    relay->hello = reply_is(reply, 2) ? g_strdup(line) : NULL;
+    reply = relay_hello(relay, line);
     if (reply_is(reply, 2) && extended)
         session->esmtp = true;
     session_reply_take(session, reply_is(reply, 2) && extended ? offer(relay, reply) : reply_copy(reply));
@@ -137,6 +114,7 @@ static Outcome xforward(Session *session, const char *line)
         g_free(xforward_command_parse(line, false, true, true, &relay->message.client));
         g_ptr_array_add(relay->message.xforward, g_strdup(line));
     }
+    relay->stranger |= outcome.kind == OUTCOME_DONE && !relay->nexthop;
     return outcome;
 }
 
@@ -180,7 +158,7 @@ static Outcome data(Session *session, const char *line)
 
     if (!inspectors_are_none(relay->service->inspectors) && relay->message.recipients->len > 0)
         return hold_back(session);
-    Outcome outcome = pass(session, line, &reply);
+    Outcome outcome = relay_pass(session, line, &reply);
     if (outcome.kind != OUTCOME_DONE)
         return outcome;
     if (!reply_is(reply, 3)) {
@@ -197,8 +175,6 @@ static Outcome data(Session *session, const char *line)
 static Outcome relay_content(Session *session, const char *piece, size_t len, bool ends_line)
 {
     Relay *relay = relay_of(session);
-    Gate *gate = relay->service->gate;
-    g_autoptr(GError) error = NULL;
 
     if (relay->message.content) {
         content_add(relay->message.content, piece, len, ends_line);
@@ -207,55 +183,69 @@ static Outcome relay_content(Session *session, const char *piece, size_t len, bo
     }
     if (relay->lost)
         return outcome_done();
-    if (client_content_would_write(relay->nexthop, len) && !session_at_gate(session, gate))
-        return outcome_gate(gate);
-    if (!client_content(relay->nexthop, piece, len, ends_line, &error)) {
-        relay_log_failure(relay, error);
-        relay->lost = true;
-    }
-    return outcome_done();
+    Outcome outcome = relay_room(session, len);
+    if (outcome.kind == OUTCOME_DONE && !relay->lost)
+        client_add_content(relay->nexthop, piece, len, ends_line);
+    return outcome;
 }
 
 /* Up to the final dot we may still refuse; after it the next hop's reply alone decides. */
-static Reply *end_passed_content(Relay *relay)
+static Outcome end_passed_content(Session *session, Reply **ret_reply)
 {
-    g_autoptr(GError) error = NULL;
-    Reply *reply = NULL;
+    Relay *relay = relay_of(session);
+    Outcome outcome = relay->lost ? outcome_done() : relay_end_content(session, ret_reply);
 
-    if (!relay->lost && !client_end_content(relay->nexthop, &reply, &error)) {
-        relay_log_failure(relay, error);
-        relay->lost = true;
-    }
+    if (outcome.kind != OUTCOME_DONE)
+        return outcome;
     if (relay->lost) {
+        *ret_reply = reply_new(RELAY_FAILED);
         relay_drop_nexthop(relay);
-        reply = reply_new(RELAY_FAILED);
+    } else if (client_content_failed(relay->nexthop)) { /* it has answered before the dot */
+        relay_drop_nexthop(relay);
     }
-    relay_log_verdict(relay, reply_is(reply, 2) ? "accept" : "reject", reply, NULL);
-    return reply;
+    relay_log_verdict(relay, reply_is(*ret_reply, 2) ? "accept" : "reject", *ret_reply, NULL);
+    return outcome;
 }
 
 static Outcome relay_end(Session *session)
 {
     Relay *relay = relay_of(session);
     Gate *gate = relay->service->gate;
+    Reply *reply = NULL;
 
     if (relay->ended_at == 0)
         relay->ended_at = clock_ms();
-    if (!session_at_gate(session, gate))
-        return outcome_gate(gate);
-    session_reply_take(session,
-                       relay->message.content ? relay_judge(relay, &session->stream) : end_passed_content(relay));
+    if (relay->message.content) {
+        if (!session_at_gate(session, gate))
+            return outcome_gate(gate);
+        reply = relay_judge(relay, &session->stream);
+    } else {
+        Outcome outcome = end_passed_content(session, &reply);
+        if (outcome.kind != OUTCOME_DONE)
+            return outcome;
+    }
+    session_reply_take(session, reply);
     forget_message(relay);
     return outcome_done();
 }
 
+/* With the next hop gone there is nothing left to be forgotten there, and a new message may begin with a new one: the
+ * server in front, which keeps its connection with us, need not know that a message was refused here. */
 static Outcome rset(Session *session, const char *line)
 {
+    Relay *relay = relay_of(session);
     g_autoptr(Reply) reply = NULL;
-    Outcome outcome = pass_and_reply(session, line, &reply);
+    Outcome outcome = relay->nexthop ? relay_pass(session, line, &reply) : outcome_done();
 
-    if (outcome.kind == OUTCOME_DONE)
-        forget_message(relay_of(session));
+    if (outcome.kind != OUTCOME_DONE)
+        return outcome;
+    if (reply && !reply_is(reply, 2))
+        relay_drop_nexthop(relay);
+    forget_message(relay);
+    if (reply && reply_is(reply, 2))
+        session_reply_take(session, g_steal_pointer(&reply));
+    else
+        session_reply(session, "250 2.0.0 Ok");
     return outcome;
 }
 
@@ -310,6 +300,7 @@ static void disconnect(Session *session)
     log_info("disconnect from %s", relay->peer);
     message_clear(&relay->message);
     server_session_ended(relay->service->server);
+    g_queue_clear_full(&relay->ahead, g_free);
     g_free(relay->peer);
     g_free(relay->hello);
     g_free(relay);

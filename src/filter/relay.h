@@ -10,6 +10,7 @@
 #include "filter/inspector.h"
 #include "net/endpoint.h"
 #include "quarantine/quarantine.h"
+#include "smtp/client_wait.h"
 #include "smtp/dial.h"
 #include "smtp/server.h"
 #include "smtp/session.h"
@@ -41,8 +42,12 @@ typedef struct {
     Connection connection;
     char *peer;      /* "unknown[addr]", for log lines */
     Client *nexthop; /* NULL: not connected */
+    ClientWatch watch;
+    bool pipelining; /* the next hop offers that */
+    GQueue ahead;    /* of char*: lines that the next hop was sent and that it has not answered yet */
     char *hello;     /* our client's EHLO or HELO line */
     Message message;
+    bool stranger;   /* an XFORWARD is lost: a new next hop would not know whose this message is */
     bool lost;       /* the next hop failed inside content */
     gint64 ended_at; /* clock_ms() when the end of the content was seen; 0: not yet */
 } Relay;
@@ -54,14 +59,20 @@ Relay *relay_new(const RelayService *service, const Connection *connection);
  * it would itself; the log says all. */
 #define RELAY_FAILED "451 4.3.0 Error: queue file write error"
 
-/* --- relay_nexthop.c: the connection behind us. All of it blocks. --- */
+/* --- relay_nexthop.c: the connection behind us. What gives a Reply blocks, and a Reply is never NULL: a failure is
+ * logged, closes the connection and is a RELAY_FAILED. --- */
 
-/* Connects and reads the greeting. NULL: fine; else the reply for our client. */
-Reply *relay_connect(Relay *relay);
-/* Connects and says hello as our client did. */
-Reply *relay_reconnect(Relay *relay);
-/* One line there, its reply back. Never NULL: a failure is logged, closes the connection and is a RELAY_FAILED. */
+/* Connects, reads the greeting and says hello, which is kept for the next time. */
+Reply *relay_hello(Relay *relay, const char *line);
+/* One line there, its reply back. */
 Reply *relay_exchange(Relay *relay, const char *line);
+/* The same in steps, for the running command's line. What our client has pipelined behind it goes to the next hop
+ * together with it, if that takes it so. DONE: *ret_reply. At the beginning of a message a connection that is not there
+ * is made, behind the service's gate. */
+Outcome relay_pass(Session *session, const char *line, Reply **ret_reply);
+/* In steps: room for a piece of content, its end. relay->lost: in vain, which is logged. */
+Outcome relay_room(Session *session, size_t len);
+Outcome relay_end_content(Session *session, Reply **ret_reply);
 /* Closes without a word: a message under way is never completed. */
 void relay_drop_nexthop(Relay *relay);
 void relay_log_failure(const Relay *relay, const GError *error);

@@ -103,8 +103,11 @@ static Reply *tell_content(Relay *relay)
         relay_drop_nexthop(relay);
         return reply_new(RELAY_FAILED);
     }
-    if (client_end_content(relay->nexthop, &reply, &error))
+    if (client_end_content(relay->nexthop, &reply, &error)) {
+        if (client_content_failed(relay->nexthop)) /* it has answered before the dot */
+            relay_drop_nexthop(relay);
         return reply;
+    }
     relay_log_failure(relay, error);
     relay_drop_nexthop(relay);
     return reply_new(RELAY_FAILED);
@@ -118,11 +121,14 @@ static Reply *pass_on(Judgement *judgement)
 
     if (relay->nexthop)
         client_set_deadline(relay->nexthop, judgement->deadline);
-    if (relay->message.envelope_changed && (refusal = tell_envelope(judgement)))
+    if (relay->message.envelope_changed && (refusal = tell_envelope(judgement))) {
+        relay_drop_nexthop(relay); /* its transaction is open still, and ours is over */
         return refusal;
+    }
     g_autoptr(Reply) go_ahead = relay_exchange(relay, "DATA");
     if (reply_is(go_ahead, 3))
         return tell_content(relay);
+    relay_drop_nexthop(relay);
     bool is_refusal = reply_is(go_ahead, 4) || reply_is(go_ahead, 5);
     return is_refusal ? g_steal_pointer(&go_ahead) : reply_new(RELAY_FAILED);
 }

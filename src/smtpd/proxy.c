@@ -8,7 +8,6 @@
 
 #include <string.h>
 
-#define UNWATCHED_POLL_MS 100 /* between two looks at a connection that the scheduler cannot watch */
 #define RESET_TIMEOUT_MS                                                                                               \
     10000 /* for a filter to begin anew, which is no work: then a new connection is the faster way */
 
@@ -47,22 +46,9 @@ static void refuse(Smtpd *smtpd, Reply *reply)
     smtpd->refusal = reply ? reply : reply_new(QUEUE_FILE_ERROR);
 }
 
-/* Until the filter does something. */
 static Outcome wait_for_filter(Smtpd *smtpd, Proxy *proxy)
 {
-    Client *client = proxy->link.client;
-    gint64 until = client_wait_until(client);
-    bool output = client_waits_for_output(client);
-    bool is_new = client_new_fd(client) >= 0 || proxy->moved;
-
-    if (is_new || (output && !proxy->for_output)) {
-        proxy->unwatched = !sched_watch(smtpd->service->sched, smtpd->session->self, client_fd(client), output);
-        proxy->for_output = output;
-        proxy->moved = false;
-    }
-    if (proxy->unwatched)
-        until = MIN(until, clock_ms() + UNWATCHED_POLL_MS);
-    return outcome_wait(until, false);
+    return client_wait(proxy->link.client, smtpd->session, &proxy->watch);
 }
 
 static char *known(const char *value)
@@ -193,7 +179,7 @@ static void take_kept(Smtpd *smtpd, Proxy *proxy)
         return;
     }
     proxy->link = *kept;
-    proxy->resets = proxy->replaceable = proxy->moved = true;
+    proxy->resets = proxy->replaceable = proxy->watch.moved = true;
     proxy->stage = PROXY_PREFACE;
 }
 

@@ -8,7 +8,7 @@
  * the client has been told something of the dialogue, a kept connection that turns out to be of no use is replaced by a
  * new one without a word: it is lost, RSET or XFORWARD is refused, or a command is answered 421 or 503. */
 #pragma once
-#include "smtp/client.h"
+#include "smtp/client_wait.h"
 #include "smtpd/state.h"
 
 typedef enum { PROXY_CONNECT, PROXY_GREETING, PROXY_EHLO, PROXY_PREFACE, PROXY_OPEN } ProxyStage;
@@ -31,9 +31,7 @@ typedef struct {
     Reply *refusal;     /* the first; what was sent with that command is still to be heard of */
     bool resets;        /* the connection was kept: RSET is first */
     bool replaceable;   /* and may still be replaced by a new one */
-    bool moved;         /* the scheduler does not know yet who has the connection now */
-    bool unwatched;     /* the scheduler cannot tell when the filter answers */
-    bool for_output;    /* the scheduler tells also when the filter takes more */
+    ClientWatch watch;
     bool in_content, odd;
     bool closed; /* MAIL or what is before it was refused: the next recipient may find a filter */
     bool lost;   /* the filter hung up behind that: no new one in this message */

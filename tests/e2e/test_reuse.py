@@ -3,6 +3,7 @@ import threading
 import time
 
 import pytest
+from harness.instance import AFTER
 from harness.peer import CLOSE, HANG, RESET, Connection, Sink, until
 
 pytestmark = pytest.mark.gatepost_only
@@ -405,3 +406,102 @@ def test_a_reload_gives_them_back(mta):
         sink.wait(2)
         send(mta, 'two')
         old.close()
+
+
+# ---- our own filter in the middle
+
+
+@pytest.fixture(scope='module')
+def ours(sut):
+    front = '-o smtpd_proxy_filter=127.0.0.1:{%s} -o smtpd_proxy_connection_reuse=yes -o smtpd_proxy_pipelining=yes -o smtpd_proxy_concurrency_limit=1 '
+    adjust = '-o smtpd_proxy_options=speed_adjust'
+    mta = sut(main='notify_classes =\n', services={
+            'direct': front % 'whole', 'adjust': front % 'whole' + adjust,
+            'direct_checks': front % 'checks', 'adjust_checks': front % 'checks' + adjust,
+            'direct_next': front % 'lone', 'adjust_next': front % 'lone' + adjust,
+            'whole': 'filter -o filter_nexthop=127.0.0.1:{after}',
+            'checks': 'filter -o filter_nexthop=127.0.0.1:{after} -o { filter_inspectors = '
+                      '{ checks: header_checks=regexp:{dir}/conf/checks } }',
+            'lone': 'filter -o filter_nexthop=127.0.0.1:{next}', 'after': AFTER})
+    mta.write('checks', '/^Subject: bad/ REJECT\n')
+    with mta:
+        yield mta
+
+
+def connects(mta, mark, service):
+    """How many connections there have been to the service's process."""
+    return sum(text.startswith('connect from') for text in mta.log.texts(mark, service))
+
+
+@pytest.mark.parametrize('service', ['direct', 'adjust', 'direct_checks', 'adjust_checks'])
+def test_our_filter(ours, service):
+    """One connection from server to server for all messages; each arrives once, with its own client's identity."""
+    mark = ours.log.mark()
+    queued = '~250 2.0.0 Ok: queued as [0-9A-F]{6,}'
+    ids = []
+    for i in range(4):
+        with ours.session(service, helo=f'h{i}.example') as client:
+            ids += [client.message(f'Subject: {i}\n\n.x\n', wanted=queued).rpartition(' ')[2] for _ in range(2)]
+    for qid in ids:
+        ours.maildir('alice').wait_for(qid.encode())
+    assert len(ours.maildir('alice').files()) == len(ids)
+    ours.maildir('alice').clear()
+    for i in range(4):
+        assert sum('orig_client=' in text and text.startswith(ids[2 * i]) for text in ours.log.texts(mark)) == 1
+    assert connects(ours, mark, 'filter') <= 1
+    assert connects(ours, mark, 'smtpd') in (4, 5)
+    silent(ours, mark)
+
+
+@pytest.mark.parametrize('service', ['direct_checks', 'adjust_checks'])
+def test_rejected_by_our_filter(ours, service):
+    """A rejection aborts the dialogue with the next hop; the next message on the same connection finds a new one."""
+    mark = ours.log.mark()
+    for i in range(3):
+        send(ours, service, 'bad', wanted='~5.*')
+        send(ours, service, f'good {service} {i}', wanted='~250 2.0.0 Ok: queued as .*')
+        send(ours, service, f'good too {service} {i}', wanted='~250 2.0.0 Ok: queued as .*')
+    for i in range(3):
+        ours.maildir('alice').wait_for(f'good too {service} {i}\n'.encode())
+    assert len(ours.maildir('alice').files()) == 6
+    ours.maildir('alice').clear()
+    assert connects(ours, mark, 'filter') <= 1
+    assert connects(ours, mark, 'smtpd') in (9 + 3, 9 + 4)
+
+
+@pytest.mark.parametrize('service', ['direct_next', 'adjust_next'])
+@pytest.mark.parametrize('script', [{'.': [after(TAKEN, CLOSE), TAKEN]}, {'RSET': CLOSE}, {'RSET': '421 4.4.2 bye'}], ids=str)
+def test_next_hop_comes_anew(ours, service, script):
+    """Between messages our filter makes itself a new connection; nobody in front of it notices."""
+    mark = ours.log.mark()
+    with ours.sink('next', {'EHLO': OFFER, **{key: list(value) if isinstance(value, list) else value for key, value in script.items()}}) as sink:
+        for i in range(3):
+            send(ours, service, str(i))
+        assert names(sink) == ['0', '1', '2'] and len(sink.connections) > 1
+    assert connects(ours, mark, 'filter') <= 1
+
+
+def test_pipelined_through_our_filter(ours):
+    """What comes together goes on together; up to DATA, as content may be behind it."""
+    class Peer(Sink):
+        def _connection(self, sock):
+            return Chunky(sock, {}, self._lock)
+
+    with Peer(('127.0.0.1', ours.port('next'))) as sink:
+        for i in range(3):
+            send(ours, 'adjust_next', to=('alice@virt.test', 'bob@virt.test'))
+        pieces = [verbs(piece) for piece in sink.connections[0].pieces]
+        assert len(sink.connections) == 1
+        assert pieces.count(['RSET', 'XFOR', 'MAIL', 'RCPT', 'RCPT', 'DATA']) == 2
+
+
+def test_lines_that_may_be_read_otherwise(ours):
+    """What the engine reads differently from its octets is not sent ahead: none of it reaches the next hop as it is."""
+    with ours.sink('next', {'EHLO': OFFER}) as sink, ours.connect('lone') as client:
+        client.expect(220)
+        client.cmd('EHLO x', 250)
+        client.send(b'MAIL FROM:<a@b.example>\r\nRCPT TO:<a\rDATA@b.example>\r\nRCPT TO:<c@b.example>\nRCPT TO:<d@b.example>\0x\r\nNOOP\r\nRSET\r\n')
+        for _ in range(6):
+            client.expect(250)
+        assert sink.connections[0].commands[1:] == [
+            b'MAIL FROM:<a@b.example>', b'RCPT TO:<a DATA@b.example>', b'RCPT TO:<c@b.example>', b'RCPT TO:<d@b.example>', b'RSET']
