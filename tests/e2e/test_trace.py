@@ -4,6 +4,7 @@ import os
 import re
 
 import pytest
+from harness.filters import Proxsmtp
 from harness.instance import AFTER
 from harness.peer import HANG
 
@@ -21,6 +22,8 @@ def mta(gatepost):
     traced = '-o smtpd_proxy_trace=yes -o smtpd_proxy_filter=127.0.0.1:'
     with gatepost(services={
             'direct': traced + '{whole}', 'adjust': traced + '{whole} -o smtpd_proxy_options=speed_adjust',
+            'kept': traced + '{whole} -o smtpd_proxy_connection_reuse=yes -o smtpd_proxy_pipelining=yes',
+            'foreign': traced + '{proxsmtp} -o smtpd_discard_ehlo_keywords=chunking,dsn,smtputf8,silent-discard',
             'plain': '-o smtpd_proxy_filter=127.0.0.1:{whole}',
             'trusting': traced + '{sink} -o smtpd_authorized_xforward_hosts=127.0.0.1',
             'scripted': traced + '{sink} -o smtpd_recipient_restrictions=check_recipient_access,inline:{no@virt.test=REJECT},permit '
@@ -150,7 +153,8 @@ def test_way(mta, service):
     assert stages == {'front': ['receive', 'wait', 'filter'], 'filter': ['command', 'nexthop'], 'after': [], 'queue': [],
                       'delivery': ['before queue manager', 'in queue manager', 'connection', 'delivery']}
     text = mta.run('trace', trace).stdout
-    assert f'\nverdicts  filter accept, front accept, delivery sent\n' in text
+    verdicts = re.search(r'\nverdicts  (.*)\n', text)[1]
+    assert sorted(verdicts.split(', ')) == ['delivery sent', 'filter accept', 'front accept']
     assert re.search(r'\n {31}receive [\d.]+ s, wait [\d.]+ s, filter [\d.]+ s\n', text)
     assert [event['text'] for event in found['events']] == re.findall(r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  \w+ +(.*)$', text, re.M)
 
@@ -166,6 +170,19 @@ def test_one_of_many(mta):
         found, = way(mta, qid)
         assert found['queue_ids'] == [qid] and len(found['trace']) == 1
         assert sum('proxy-accept' in event['text'] for event in found['events']) == 1
+
+
+def test_kept_connection(mta):
+    """The filter sees many messages in one session; each has its own id and its own lines."""
+    sent = [send(mta, 'kept', user) for user in ('alice', 'bob', 'carol')]
+    sessions = set()
+    for (qid, mark), user in zip(sent, ('alice', 'bob', 'carol')):
+        found, = way(mta, begun(mta, mark))
+        assert (found['queue_ids'], found['recipient']) == ([qid], f'{user}@virt.test')
+        verdict, = [event for event in found['events'] if event['hop'] == 'filter']
+        sessions.add(verdict['session'])
+        assert len(found['events']) == 10, found
+    assert len(sessions) == 1
 
 
 def test_list(mta):
@@ -212,6 +229,21 @@ def test_foreign_filter(mta):
     found, = way(mta, mute)
     assert found['queue_ids'] == [] and found['notes'][0].startswith('lost sight behind the filter: ')
     assert qid in found['perhaps']  # same sender, same time: no more is said
+
+
+def test_proxsmtp(mta):
+    """A filter that knows nothing of ids and hands them on."""
+    with Proxsmtp(mta.port('proxsmtp'), mta.port('after')):
+        mark = mta.log.mark()
+        with mta.session('foreign') as client:
+            client.message(wanted=250)
+            client.quit()
+        trace = begun(mta, mark)
+        mta.log.wait(r'disconnect from .* quit=1 commands=5', mark, 'smtpd')
+        qid = mta.log.wait(r'(\w+): removed', mark, 'qmgr')[1]
+        found, = way(mta, trace)
+        assert found['queue_ids'] == [qid] and not found['notes']
+        assert sorted(event['verdict'] for event in found['events'] if 'verdict' in event) == ['accept', 'sent']
 
 
 def test_rotated(mta):
