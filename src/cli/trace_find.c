@@ -319,11 +319,15 @@ GPtrArray *trace_find_notes(TraceFind *find)
 static bool in_window(const TraceFind *find, gint64 time_us)
 {
     const TraceEvent *verdict = find_event(find, TRACE_PROXY, "accept");
-    const TraceEvent *begin = find_event(find, TRACE_CLIENT, NULL);
 
     if (!verdict || time_us < 0)
         return false;
-    gint64 from = begin && begin->time_us <= verdict->time_us ? begin->time_us : verdict->time_us;
+    gint64 from = verdict->time_us;
+    for (guint i = 0; i < find->events->len; i++) {
+        const TraceEvent *event = find->events->pdata[i];
+        if (event->line.kind == TRACE_CLIENT && event->line.trace.len > 0) /* another message's has no id */
+            from = MIN(from, event->time_us);
+    }
     return time_us >= from - SLACK_US && time_us <= verdict->time_us + SLACK_US;
 }
 

@@ -45,7 +45,8 @@ static const char *const plain[] = {"smtpd[5]: connect from up[192.0.2.1]",
                                     "smtpd[5]: NOQUEUE: client=up[192.0.2.1]",
                                     "smtpd[7]: AAAAAA1: client=localhost[127.0.0.1]",
                                     "qmgr[9]: AAAAAA1: from=<s@x>, size=5, nrcpt=1 (queue active)",
-                                    "smtpd[5]: proxy-accept: END-OF-MESSAGE: 250 fine: queued as AAAAAA1;" AFTER,
+                                    "smtpd[5]: proxy-accept: END-OF-MESSAGE: 250 fine: queued as AAAAAA1;" AFTER
+                                    " trace=named",
                                     "smtpd[5]: NOQUEUE: client=up[192.0.2.1]",
                                     "smtpd[5]: NOQUEUE: client=up[192.0.2.1], trace=mute",
                                     "smtpd[7]: BBBBBB1: client=localhost[127.0.0.1]",
@@ -102,13 +103,10 @@ static void test_find(void **state)
         const char *const *lines;
         const char *id, *wanted;
     } table[] = {
-        {traced, "first", "2 3 5 6 7 8 9 10 16 18 19 "},
-        {traced, "AAAAAA1", "2 3 5 6 7 8 9 10 16 18 19 "},
-        {traced, "second", "2 3 11 12 13 14 15 16 "},
-        {traced, "third", ""},
-        {plain, "AAAAAA1", "0 1 2 3 4 11 [the filter d] "},
-        {plain, "mute", "0 1 6 10 11 [lost sight b] AAAAAA1? BBBBBB1? "},
-        {plain, "CCCCCC1", "9 "},
+        {traced, "first", "2 3 5 6 7 8 9 10 16 18 19 "},    {traced, "AAAAAA1", "2 3 5 6 7 8 9 10 16 18 19 "},
+        {traced, "second", "2 3 11 12 13 14 15 16 "},       {traced, "third", ""},
+        {plain, "AAAAAA1", "0 1 2 3 4 11 [the filter d] "}, {plain, "mute", "0 1 6 10 11 [lost sight b] BBBBBB1? "},
+        {plain, "named", "0 1 2 3 4 11 [the filter d] "},   {plain, "CCCCCC1", "9 "},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(table); i++) {

@@ -30,6 +30,8 @@ def mta(gatepost):
                                  '-o smtpd_reject_unlisted_recipient=no',
             'one': traced + '{sink} -o smtpd_proxy_concurrency_limit=1 -o smtpd_proxy_wait_limit=0',
             'whole': 'filter -o filter_nexthop=127.0.0.1:{after} -o filter_inspectors={command:argv=/bin/true}',
+            'jailed': traced + '{jail}',
+            'jail': 'filter -o filter_nexthop=127.0.0.1:{after} -o { filter_inspectors = {command: argv=/bin/false, exit=1:quarantine} }',
             'after': AFTER}) as mta:
         yield mta
 
@@ -229,6 +231,25 @@ def test_foreign_filter(mta):
     found, = way(mta, mute)
     assert found['queue_ids'] == [] and found['notes'][0].startswith('lost sight behind the filter: ')
     assert qid in found['perhaps']  # same sender, same time: no more is said
+
+
+def test_quarantine(mta):
+    """It is kept with the message, and joins its release with how it came."""
+    mark = mta.log.mark()
+    with mta.session('jailed') as client:
+        kept = client.message(wanted='~250 2.0.0 Ok: queued as [0-9a-z]{8}').rpartition(' ')[2]
+        client.quit()
+    trace = begun(mta, mark)
+    mta.log.wait(r'disconnect from .* quit=1 commands=5', mark, 'smtpd')
+    listed = mta.run('quarantine', 'list', '--trace', trace, '--json').stdout.splitlines()
+    assert [json.loads(line)['id'] for line in listed] == [kept]
+    canceled = mta.log.wait(r'(\w+): removed \(canceled\)', mark, 'cleanup')[1]  # it was to get it, up to DATA
+    found, = way(mta, kept)
+    assert (found['trace'], found['queue_ids'], found['notes']) == ([trace], [canceled], [])
+    assert [event['verdict'] for event in found['events'] if 'verdict' in event] == ['quarantine', 'accept']
+    assert mta.run('quarantine', 'release', kept).returncode == 0
+    qid = mta.log.wait(r'(\w+): removed', mark, 'qmgr')[1]
+    assert way(mta, trace)[0]['queue_ids'] == [canceled, qid]
 
 
 def test_proxsmtp(mta):
