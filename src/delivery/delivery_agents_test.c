@@ -558,6 +558,10 @@ typedef struct {
     {                                                                                                                  \
         "DATA", "354 go"                                                                                               \
     }
+#define RSET                                                                                                           \
+    {                                                                                                                  \
+        "RSET", "250 Ok"                                                                                               \
+    }
 
 static const Script scripts[] = {
     {"plain", "", STEPS{GREETING, EHLO, MAIL, RCPT, DATA, {".", "250 2.0.0 Ok: queued as X"}, {"QUIT", "221 bye"}, {0}},
@@ -604,13 +608,22 @@ static const Script scripts[] = {
      "0 bounced 5.1.1 plain host " HOST " said: 550 5.1.1 <a@y.test>: unknown (in reply to RCPT TO command)\n"
      "1 sent 2.0.0 plain 250 2.0.0 ok\n"
      "2 deferred 4.0.0 plain host " HOST " said: 450 later (in reply to RCPT TO command)"},
-    {"no recipient", "", STEPS{GREETING, EHLO, MAIL, {"RCPT TO:<a@y.test>", "550 5.7.0 no\r\n"}, {"QUIT", "221"}, {0}},
-     NULL, "a@y.test", "0 bounced 5.7.0 plain host " HOST " said: 550 5.7.0 no (in reply to RCPT TO command)"},
-    {"MAIL refused", "", STEPS{GREETING, EHLO, {"MAIL", "550-5.7.1 not\r\n550 5.7.1 you"}, {"QUIT", "221"}, {0}}, NULL,
-     "a@y.test",
+    {"no recipient", "",
+     STEPS{GREETING, EHLO, MAIL, {"RCPT TO:<a@y.test>", "550 5.7.0 no"}, RSET, {"QUIT", "221"}, {0}}, NULL, "a@y.test",
+     "0 bounced 5.7.0 plain host " HOST " said: 550 5.7.0 no (in reply to RCPT TO command)"},
+    {"MAIL refused", "", STEPS{GREETING, EHLO, {"MAIL", "550-5.7.1 not\r\n550 5.7.1 you"}, RSET, {"QUIT", "221"}, {0}},
+     NULL, "a@y.test",
      "0 bounced 5.7.1 plain host " HOST " said: 550-5.7.1 not 550 5.7.1 you (in reply to MAIL FROM command)"},
-    {"DATA refused", "", STEPS{GREETING, EHLO, MAIL, RCPT, {"DATA", "451 4.3.0 later"}, {"QUIT", "221"}, {0}}, NULL,
-     "a@y.test", "0 deferred 4.3.0 plain host " HOST " said: 451 4.3.0 later (in reply to DATA command)"},
+    {"DATA refused", "", STEPS{GREETING, EHLO, MAIL, RCPT, {"DATA", "451 4.3.0 later"}, RSET, {"QUIT", "221"}, {0}},
+     NULL, "a@y.test", "0 deferred 4.3.0 plain host " HOST " said: 451 4.3.0 later (in reply to DATA command)"},
+    {"DATA misunderstood", "",
+     STEPS{GREETING, EHLO, MAIL, RCPT, {"DATA", "250 2.0.0 what"}, RSET, {"QUIT", "221"}, {0}}, NULL, "a@y.test",
+     "0 bounced 5.5.0 plain Protocol error: host " HOST " said: 250 2.0.0 what (in reply to DATA command)"},
+    {"lost at DATA", "", STEPS{GREETING, EHLO, MAIL, RCPT, {"DATA", NULL}, {0}}, NULL, "a@y.test",
+     "0 deferred 4.4.2 site lost connection with " HOST " while sending DATA command"},
+    {"an intermediate reply is none", "",
+     STEPS{GREETING, EHLO, MAIL, RCPT, DATA, {".", "354 go on"}, {"QUIT", "221"}, {0}}, NULL, "a@y.test",
+     "0 bounced 5.5.0 plain host " HOST " said: 354 go on (in reply to end of DATA command)"},
     {"content refused", "", STEPS{GREETING, EHLO, MAIL, RCPT, DATA, {".", "554 5.6.0 no"}, {"QUIT", "221"}, {0}}, NULL,
      "a@y.test", "0 bounced 5.6.0 plain host " HOST " said: 554 5.6.0 no (in reply to end of DATA command)"},
     {"lost after the dot", "", STEPS{GREETING, EHLO, MAIL, RCPT, DATA, {".", NULL}, {0}}, NULL, "a@y.test",
@@ -646,9 +659,34 @@ static const Script scripts[] = {
            {"EHLO", "250-x\r\n250 PIPELINING"},
            {"MAIL", "450 4.7.1 not now"},
            {"RCPT", "503 no"},
+           {"DATA", "503 no"},
+           RSET,
            {"QUIT", "221"},
            {0}},
      NULL, "a@y.test", "0 deferred 4.7.1 plain host " HOST " said: 450 4.7.1 not now (in reply to MAIL FROM command)"},
+    {"pipelined RCPT refused", "",
+     STEPS{GREETING,
+           {"EHLO", "250-x\r\n250 PIPELINING"},
+           MAIL,
+           {"RCPT", "550 5.1.1 no"},
+           {"DATA", "354 go"},
+           {".", "554 5.5.1 nobody"},
+           {"QUIT", "221"},
+           {0}},
+     "", "a@y.test", "0 bounced 5.1.1 plain host " HOST " said: 550 5.1.1 no (in reply to RCPT TO command)"},
+    {"pipelined DATA", "",
+     STEPS{GREETING,
+           {"EHLO", "250-x\r\n250 PIPELINING"},
+           {"MAIL", ""}, /* no answer before all has come */
+           {"RCPT TO:<a@y.test>", ""},
+           {"RCPT TO:<b@y.test>", ""},
+           {"DATA", "250 ok\r\n450 4.2.2 full\r\n250 ok\r\n354 go"},
+           {".", "250 2.0.0 taken"},
+           {"QUIT", "221"},
+           {0}},
+     "Subject: x\r\n\r\n..body\r\nlast\r\n", "a@y.test b@y.test",
+     "0 deferred 4.2.2 plain host " HOST " said: 450 4.2.2 full (in reply to RCPT TO command)\n"
+     "1 sent 2.0.0 plain 250 2.0.0 taken"},
 };
 
 static void smtp_follows_the_script(void **state)

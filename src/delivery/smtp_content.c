@@ -98,10 +98,11 @@ static void end_content(SmtpSession *session)
     }
     SmtpDsn dsn = smtp_reply_dsn(session->reply);
     bool sent = reply_is(session->reply, 2);
+    session->begun = false;
     g_autofree char *text = sent ? smtp_reply_line(session->reply) : smtp_said(session, "end of DATA command");
     finish_accepted(session, &(Outcome){.status = sent                          ? RESULT_SENT
-                                                  : reply_is(session->reply, 5) ? RESULT_BOUNCED
-                                                                                : RESULT_DEFERRED,
+                                                  : reply_is(session->reply, 4) ? RESULT_DEFERRED
+                                                                                : RESULT_BOUNCED,
                                         .dsn = dsn.code,
                                         .relay = session->peer->relay,
                                         .text = text,
@@ -113,7 +114,8 @@ bool smtp_send_message(SmtpSession *session)
     g_autoptr(GError) error = NULL;
 
     smtp_set_timeout(session, "smtp_data_init_timeout");
-    if (!client_command(session->client, &session->reply, &error, "DATA"))
+    if (session->data_sent ? !client_read_reply(session->client, &session->reply, &error)
+                           : !client_command(session->client, &session->reply, &error, "DATA"))
         return smtp_connection_failed(session, error, "sending DATA command");
     if (!reply_is(session->reply, 3))
         return smtp_refused(session, "DATA command");

@@ -1,4 +1,4 @@
-/* smtp_envelope.c - MAIL and RCPT. */
+/* smtp_envelope.c - MAIL and RCPT, and DATA behind them where the server takes commands in advance. */
 #include "delivery/smtp_session.h"
 
 #include <string.h>
@@ -44,36 +44,62 @@ static void take_rcpt_reply(SmtpSession *session, guint index)
     }
     g_autofree char *text = smtp_said(session, "RCPT TO command");
     SmtpDsn dsn = smtp_reply_dsn(session->reply);
-    if (!session->last && !reply_is(session->reply, 5)) {
+    if (!session->last && reply_is(session->reply, 4)) {
         session->kept[index] = true;
         smtp_give_up(session, dsn.code, false, text);
         return;
     }
     attempt_finish(session->attempt, index,
-                   &(Outcome){.status = reply_is(session->reply, 5) ? RESULT_BOUNCED : RESULT_DEFERRED,
+                   &(Outcome){.status = reply_is(session->reply, 4) ? RESULT_DEFERRED : RESULT_BOUNCED,
                               .dsn = dsn.code,
                               .relay = session->peer->relay,
                               .text = text});
+}
+
+void smtp_abandon_data(SmtpSession *session)
+{
+    smtp_set_timeout(session, "smtp_data_init_timeout");
+    session->data_sent = false;
+    if (!client_read_reply(session->client, &session->reply, NULL) || !reply_is(session->reply, 3))
+        return;
+    client_begin_content(session->client);
+    session->begun = false;
+    smtp_set_timeout(session, "smtp_data_done_timeout");
+    client_end_content(session->client, &session->reply, NULL);
+}
+
+/* MAIL was refused; count replies to RCPT and one to DATA are of no more interest. */
+static bool pipelined_mail_refused(SmtpSession *session, guint count)
+{
+    bool over = smtp_refused(session, "MAIL FROM command");
+
+    smtp_set_timeout(session, "smtp_rcpt_timeout");
+    for (guint i = 0; i < count; i++)
+        client_read_reply(session->client, &session->reply, NULL);
+    smtp_abandon_data(session);
+    return over;
 }
 
 static bool send_envelope_pipelined(SmtpSession *session, const char *mail)
 {
     Attempt *attempt = session->attempt;
     g_autoptr(GError) error = NULL;
-    bool mail_refused;
+    guint count = 0;
 
     client_queue_line(session->client, mail);
     for (guint i = 0; i < attempt_count(attempt); i++) {
         g_autofree char *rcpt = attempt->done[i] ? NULL : rcpt_line(session, i);
-        if (rcpt)
-            client_queue_line(session->client, rcpt);
+        if (!rcpt)
+            continue;
+        client_queue_line(session->client, rcpt);
+        count++;
     }
+    client_queue_line(session->client, "DATA");
+    session->data_sent = true;
     if (!client_read_reply(session->client, &session->reply, &error))
         return smtp_connection_failed(session, error, "sending MAIL FROM");
-    mail_refused = !reply_is(session->reply, 2);
-    if (mail_refused)
-        return smtp_refused(session,
-                            "MAIL FROM command"); /* the replies to RCPT are not of interest: the session ends */
+    if (!reply_is(session->reply, 2))
+        return pipelined_mail_refused(session, count);
     smtp_set_timeout(session, "smtp_rcpt_timeout");
     for (guint i = 0; i < attempt_count(attempt); i++) {
         if (attempt->done[i])
@@ -116,5 +142,6 @@ bool smtp_send_envelope(SmtpSession *session)
     mail = envelope_mail_line(attempt_envelope(session->attempt), session->offers,
                               spool_message_wire_size(session->attempt->message), quotes(session));
     smtp_set_timeout(session, "smtp_mail_timeout");
+    session->begun = true;
     return pipelined ? send_envelope_pipelined(session, mail) : send_envelope_in_turn(session, mail);
 }

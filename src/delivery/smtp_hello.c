@@ -46,8 +46,9 @@ static bool refused_to_talk(SmtpSession *session, bool greeting)
     g_autofree char *line = smtp_reply_line(session->reply);
     g_autofree char *text = g_strdup_printf("host %s refused to talk to me: %s", session->peer->name, line);
     SmtpDsn dsn = smtp_reply_dsn(session->reply);
-    bool permanent =
-        reply_is(session->reply, 5) && !(greeting && config_bool(session->smtp->config, "smtp_skip_5xx_greeting"));
+    bool skipped =
+        greeting && reply_is(session->reply, 5) && config_bool(session->smtp->config, "smtp_skip_5xx_greeting");
+    bool permanent = !reply_is(session->reply, 4) && !skipped;
 
     if (!permanent)
         dsn.code[0] = '4';

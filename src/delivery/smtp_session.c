@@ -51,18 +51,20 @@ char *smtp_reply_line(const Reply *reply)
 char *smtp_said(const SmtpSession *session, const char *command)
 {
     g_autofree char *line = smtp_reply_line(session->reply);
+    const char *kind = reply_is(session->reply, 2) ? "Protocol error: " : "";
 
-    return g_strdup_printf("host %s said: %s (in reply to %s)", session->peer->name, line, command);
+    return g_strdup_printf("%shost %s said: %s (in reply to %s)", kind, session->peer->name, line, command);
 }
 
 SmtpDsn smtp_reply_dsn(const Reply *reply)
 {
-    int class = reply_is(reply, 2) ? 2 : reply_is(reply, 5) ? 5 : 4;
+    int class = reply_is(reply, 2) ? 2 : reply_is(reply, 4) ? 4 : 5;
+    bool known = class != 5 || reply_is(reply, 5);
     const char *text = reply_text(reply);
     SmtpDsn dsn, found;
 
-    g_snprintf(dsn.code, sizeof dsn.code, "%d.0.0", class);
-    if (strlen(text) < 9)
+    g_snprintf(dsn.code, sizeof dsn.code, known ? "%d.0.0" : "%d.5.0", class);
+    if (!known || strlen(text) < 9)
         return dsn;
     size_t len = strcspn(text + 4, " \n");
     if (len < sizeof found.code) {
@@ -77,10 +79,10 @@ SmtpDsn smtp_reply_dsn(const Reply *reply)
 bool smtp_refused(SmtpSession *session, const char *command)
 {
     g_autofree char *text = smtp_said(session, command);
-    SmtpDsn dsn = smtp_reply_dsn(session->reply);
+    SmtpDsn dsn = reply_is(session->reply, 2) ? (SmtpDsn){"5.5.0"} : smtp_reply_dsn(session->reply);
 
-    if (!reply_is(session->reply, 5))
-        return smtp_give_up(session, reply_is(session->reply, 4) ? dsn.code : "4.5.0", false, text);
+    if (reply_is(session->reply, 4))
+        return smtp_give_up(session, dsn.code, false, text);
     for (guint i = 0; i < attempt_count(session->attempt); i++)
         if (!session->attempt->done[i] && !session->kept[i])
             attempt_finish(
@@ -117,13 +119,21 @@ static bool transact(SmtpSession *session)
     session->attempt->connected_us = clock_wall_us();
     if (!smtp_forward_attributes(session) || !smtp_send_envelope(session))
         return false;
-    return !any_accepted(session) || smtp_send_message(session);
+    if (any_accepted(session))
+        return smtp_send_message(session);
+    if (session->data_sent)
+        smtp_abandon_data(session);
+    return true;
 }
 
 static void say_goodbye(SmtpSession *session)
 {
     if (!session->client)
         return;
+    if (session->begun) {
+        smtp_set_timeout(session, "smtp_rset_timeout");
+        client_command(session->client, &session->reply, NULL, "RSET");
+    }
     if (!config_bool(session->smtp->config, "smtp_skip_quit_response")) {
         smtp_set_timeout(session, "smtp_quit_timeout");
         client_command(session->client, &session->reply, NULL, "QUIT");

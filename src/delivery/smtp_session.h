@@ -17,6 +17,8 @@ typedef struct {
     guint64 size_max;  /* of SIZE; 0: not told */
     unsigned xforward; /* XForward attributes offered */
     bool last;         /* no other address will be tried */
+    bool begun;        /* MAIL was sent, and what came of it has no end yet */
+    bool data_sent;    /* DATA went out with the envelope: its reply is still to be read */
     bool *accepted;    /* by index into the attempt's recipients */
     bool *kept;        /* the same: refused here for now, left to the next address */
 } SmtpSession;
@@ -24,6 +26,7 @@ typedef struct {
 bool smtp_greet(SmtpSession *session);              /* greeting, EHLO or HELO */
 bool smtp_forward_attributes(SmtpSession *session); /* XFORWARD, where it is offered and wanted */
 bool smtp_send_envelope(SmtpSession *session); /* MAIL, RCPT; sets accepted, finishes recipients that are refused */
+void smtp_abandon_data(SmtpSession *session);  /* DATA was sent for nothing: an empty message for nobody ends it */
 /* DATA, content, final dot; finishes those that were accepted. The client is gone afterwards when content could not be
  * read to its end. */
 bool smtp_send_message(SmtpSession *session);
@@ -32,8 +35,8 @@ bool smtp_send_message(SmtpSession *session);
 bool smtp_give_up(SmtpSession *session, const char *dsn, bool site, const char *text);
 /* The same for a failure of the client; doing: "sending MAIL FROM". */
 bool smtp_connection_failed(SmtpSession *session, const GError *error, const char *doing);
-/* The server's no to everything that is not done: for good when it said 5xx (true), else another address may be tried.
- */
+/* The server's no to everything that is not done: another address may be tried when it said 4xx, else it is for good
+ * (true). */
 bool smtp_refused(SmtpSession *session, const char *command);
 
 char *smtp_failure_text(const SmtpSession *session, const GError *error,
@@ -44,7 +47,7 @@ char *smtp_said(const SmtpSession *session, const char *command);
 typedef struct {
     char code[12];
 } SmtpDsn;
-/* The reply's enhanced status code where it has one of its own class, else X.0.0. A reply of no final class counts as
- * 4xx. */
+/* The reply's enhanced status code where it has one of its own class, else X.0.0; 5.5.0 for a reply of another class
+ * than 2, 4 and 5. */
 SmtpDsn smtp_reply_dsn(const Reply *reply);
 void smtp_set_timeout(SmtpSession *session, const char *parameter);

@@ -367,6 +367,71 @@ def test_nexthop(mta, script, dsn, status, text):
             mta.log.wait(rf'{qid}: removed', mark, 'qmgr')
 
 
+PIPELINING = {'EHLO': '250-next.test\n250 PIPELINING'}
+PLAIN = {'EHLO': '250 next.test'}
+SAID = r'host 127\.0\.0\.1\[127\.0\.0\.1\] said: '
+# A next hop's script, the commands it sees, dsn, status, text.
+DIALOGUES = [
+    ({**PIPELINING, '.': '250 2.0.0 taken'}, ['EHLO', 'MAIL', 'RCPT', 'DATA', 'QUIT'], '2.0.0', 'sent', r'250 2\.0\.0 taken'),
+    ({**PIPELINING, 'RCPT': '550 5.1.1 no'}, ['EHLO', 'MAIL', 'RCPT', 'DATA', 'QUIT'], '5.1.1', 'bounced',
+     SAID + r'550 5\.1\.1 no \(in reply to RCPT TO command\)'),
+    ({**PIPELINING, 'MAIL': '550 5.7.1 no'}, ['EHLO', 'MAIL', 'RCPT', 'DATA', 'QUIT'], '5.7.1', 'bounced',
+     SAID + r'550 5\.7\.1 no \(in reply to MAIL FROM command\)'),
+    ({**PIPELINING, 'DATA': '554 5.5.1 no'}, ['EHLO', 'MAIL', 'RCPT', 'DATA', 'RSET', 'QUIT'], '5.5.1', 'bounced',
+     SAID + r'554 5\.5\.1 no \(in reply to DATA command\)'),
+    ({**PLAIN, 'RCPT': '550 5.1.1 no'}, ['EHLO', 'MAIL', 'RCPT', 'RSET', 'QUIT'], '5.1.1', 'bounced',
+     SAID + r'550 5\.1\.1 no \(in reply to RCPT TO command\)'),
+    ({**PLAIN, 'MAIL': '550 5.7.1 no'}, ['EHLO', 'MAIL', 'RSET', 'QUIT'], '5.7.1', 'bounced',
+     SAID + r'550 5\.7\.1 no \(in reply to MAIL FROM command\)'),
+    ({**PLAIN, 'DATA': '250 2.0.0 what'}, ['EHLO', 'MAIL', 'RCPT', 'DATA', 'RSET', 'QUIT'], '5.5.0', 'bounced',
+     'Protocol error: ' + SAID + r'250 2\.0\.0 what \(in reply to DATA command\)'),
+    ({**PLAIN, '.': '354 go on'}, ['EHLO', 'MAIL', 'RCPT', 'DATA', 'QUIT'], '5.5.0', 'bounced',
+     SAID + r'354 go on \(in reply to end of DATA command\)'),
+    ({**PLAIN, 'DATA': CLOSE}, ['EHLO', 'MAIL', 'RCPT', 'DATA'], '4.4.2', 'deferred',
+     r'lost connection with 127\.0\.0\.1\[127\.0\.0\.1\] while sending DATA command'),
+    ({**PLAIN, 'EHLO': CLOSE}, ['EHLO'], '4.4.2', 'deferred',
+     r'lost connection with 127\.0\.0\.1\[127\.0\.0\.1\] while performing the EHLO handshake'),
+]
+
+
+@pytest.mark.parametrize('script, commands, dsn, status, text', DIALOGUES, ids=range(len(DIALOGUES)))
+def test_dialogue(mta, script, commands, dsn, status, text):
+    mark = mta.log.mark()
+    with mta.sink('next', script) as sink:
+        with mta.session('plain') as client:
+            client.cmd('MAIL FROM:<>', 250)
+            client.cmd('RCPT TO:<x@next.test>', 250)
+            qid = client.content(wanted=QUEUED).rpartition(' ')[2]
+        mta.log.wait(rf'{qid}: to=<x@next\.test>, relay=127\.0\.0\.1\[127\.0\.0\.1\]:\d+, delay=[\d.]+, '
+                     rf'delays=[\d.]+/[\d.]+/[\d.]+/[\d.]+, dsn={re.escape(dsn)}, status={status} \({text}\)', mark, 'smtp')
+        talk = sink.wait(1)
+        until(lambda: len(talk.commands) >= len(commands), 'the end of the dialogue')
+        assert talk.verbs == commands
+        if status == 'deferred':
+            sink.script.clear()
+            until(lambda: mta.flush() or mta.log.find(rf'{qid}: to=<x@next\.test>, .*status=sent .*', mark), 'a second attempt')
+
+
+def test_long_lines_are_broken(mta):
+    mark = mta.log.mark()
+    with mta.sink('next') as sink:
+        with mta.session('plain') as client:
+            qid = client.message('Subject: x\n\n' + 'y' * 2000 + '\n', to='x@next.test', wanted=QUEUED).rpartition(' ')[2]
+        mta.log.wait(rf'{qid}: breaking line > 998 bytes with <CR><LF>SPACE', mark, 'smtp')
+        mta.log.wait(rf'{qid}: removed', mark, 'qmgr')
+        assert sink.wait(1).content.endswith(b'\r\n\r\n' + b'y' * 998 + b'\r\n ' + b'y' * 997 + b'\r\n ' + b'y' * 5 + b'\r\n')
+
+
+def test_failed_connection_is_logged(mta):
+    mark = mta.log.mark()
+    with mta.session('plain') as client:
+        qid = client.message(to='logged@down.test', wanted=QUEUED).rpartition(' ')[2]
+    mta.log.wait(rf'connect to 127\.0\.0\.1\[127\.0\.0\.1\]:{mta.port("nobody")}: Connection refused', mark, 'smtp')
+    mta.log.wait(rf'{qid}: to=<logged@down\.test>, relay=none, .*, status=deferred .*', mark)
+    with mta.sink('nobody'):
+        until(lambda: mta.flush() or mta.log.find(rf'{qid}: removed', mark, 'qmgr'), 'a second attempt')
+
+
 def test_deferred_in_mailq(mta):
     mark = mta.log.mark()
     port = mta.port('nobody')
