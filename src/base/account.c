@@ -1,5 +1,8 @@
 /* account.c - octets held for clients. */
 #include "base/account.h"
+#include "base/clock.h"
+
+#define NEWS_MS 60000
 
 bool account_take(Account *account, size_t octets)
 {
@@ -21,4 +24,12 @@ void account_take_anyway(Account *account, size_t octets)
 void account_return(Account *account, size_t octets)
 {
     atomic_fetch_sub_explicit(&account->used, octets, memory_order_relaxed);
+}
+
+bool account_limit_is_news(Account *account)
+{
+    long long next = atomic_load(&account->next_news_ms);
+    long long now = clock_ms();
+
+    return now >= next && atomic_compare_exchange_strong(&account->next_news_ms, &next, now + NEWS_MS);
 }

@@ -71,8 +71,9 @@ static bool prepare(RelayService *service, const MainCf *main_cf, GError **error
     service->server = server_new(process, error);
     if (!service->server)
         return false;
-    service->place =
-        (ContentPlace){.directory = service->content_directory, .account = server_account(service->server)};
+    service->content_account.limit = (size_t)config_int(service->config, "filter_content_memory_limit");
+    service->content_account.name = "filter_content_memory_limit";
+    service->place = (ContentPlace){.directory = service->content_directory, .account = &service->content_account};
     return service_drop_privileges(config_string(service->config, "mail_owner"), error);
 }
 

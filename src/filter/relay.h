@@ -33,6 +33,7 @@ typedef struct {
     char *content_directory;
     const char *quarantine_directory;
     Quarantine *quarantine; /* NULL: there are no inspectors, or it could not be opened at start */
+    Account content_account; /* of content in memory */
     ContentPlace place;
 } RelayService;
 

@@ -2,19 +2,21 @@
  * is the frame. */
 #include "mail/content.h"
 #include "base/fd.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
-#define CHUNK 65536
+#define CHUNK 65536     /* octets of a write or read */
+#define BUFFER_MIN 8192 /* of a buffer: most messages fit, and what does not goes to the file in no smaller pieces */
 
 struct Content {
     const char *directory;
     Account *account;
-    GString *text; /* in memory; with a file: what is not written yet */
-    size_t charged;
+    char *text; /* in memory; with a file: what is not written yet */
+    size_t len, size;
     int fd;
     off_t written;
     int failure;
@@ -26,7 +28,6 @@ Content *content_new(const char *directory, Account *account)
 
     content->directory = directory;
     content->account = account;
-    content->text = g_string_new(NULL);
     content->fd = -1;
     return content;
 }
@@ -45,8 +46,8 @@ void content_free(Content *content)
     if (!content)
         return;
     if (content->account)
-        account_return(content->account, content->charged);
-    g_string_free(content->text, TRUE);
+        account_return(content->account, content->size);
+    g_free(content->text);
     fd_clear(&content->fd);
     g_free(content);
 }
@@ -56,33 +57,66 @@ static bool spill(Content *content)
 {
     if (content->fd < 0)
         content->fd = open(content->directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (content->fd < 0 || !fd_write_all(content->fd, content->text->str, content->text->len)) {
+    if (content->fd < 0 || !fd_write_all(content->fd, content->text, content->len)) {
         content->failure = errno;
         return false;
     }
-    content->written += (off_t)content->text->len;
-    account_return(content->account, content->charged);
-    content->charged = 0;
-    g_string_truncate(content->text, 0);
+    content->written += (off_t)content->len;
+    content->len = 0;
+    if (content->size > CHUNK) {
+        account_return(content->account, content->size - CHUNK);
+        content->text = g_realloc(content->text, content->size = CHUNK);
+    }
     return true;
+}
+
+/* Makes room for what is to be held. With anyway the account is not asked. */
+static bool grow(Content *content, size_t want, bool anyway)
+{
+    size_t size = MAX(content->size, BUFFER_MIN);
+
+    while (size < want)
+        size *= 2;
+    if (anyway)
+        account_take_anyway(content->account, size - content->size);
+    else if (!account_take(content->account, size - content->size))
+        return false;
+    content->text = g_realloc(content->text, content->size = size);
+    return true;
+}
+
+static void log_full(const Content *content)
+{
+    Account *account = content->account;
+
+    if (account_limit_is_news(account))
+        log_warning("%s = %zu: so many octets of messages are held in memory, further ones go to disk",
+                    account->name ? account->name : "content in memory", account->limit);
+}
+
+/* Makes room for len octets behind what is held, on disk if need be. */
+static bool make_room(Content *content, size_t len)
+{
+    size_t want = content->len + len;
+
+    if (want <= content->size)
+        return true;
+    if (want <= (content->fd < 0 ? CONTENT_IN_MEMORY_MAX : CHUNK)) {
+        if (grow(content, want, false))
+            return true;
+        log_full(content);
+    }
+    return spill(content) && (len <= content->size || grow(content, len, true));
 }
 
 void content_add(Content *content, const char *data, size_t len, bool ends_line)
 {
-    size_t room = content->fd < 0 ? CONTENT_IN_MEMORY_MAX : CHUNK;
-
-    if (content->failure)
+    if (content->failure || !make_room(content, len + 1))
         return;
-    bool fits = content->text->len + len + 1 <= room && account_take(content->account, len + 1);
-    if (!fits) {
-        if (!spill(content))
-            return;
-        account_take_anyway(content->account, len + 1);
-    }
-    content->charged += len + 1;
-    g_string_append_len(content->text, data, (gssize)len);
+    memcpy(content->text + content->len, data, len);
+    content->len += len;
     if (ends_line)
-        g_string_append_c(content->text, '\n');
+        content->text[content->len++] = '\n';
 }
 
 int content_failed(const Content *content)
@@ -120,7 +154,7 @@ bool content_replay_from(Content *content, guint64 *at, ContentTake take, void *
             return false;
     }
     size_t done = (size_t)(*at - written);
-    return replay_chunk(content->text->str + done, content->text->len - done, at, take, user);
+    return replay_chunk(content->text + done, content->len - done, at, take, user);
 }
 
 bool content_replay(Content *content, ContentTake take, void *user)

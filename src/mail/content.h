@@ -10,8 +10,8 @@
 
 typedef struct Content Content;
 
-/* directory: where an unnamed file may be made (O_TMPFILE). account is charged for what lies in memory. Both outlive
- * the content. */
+/* directory: where an unnamed file may be made (O_TMPFILE). account is charged for what lies in memory; when it is full
+ * the rest goes to the file, in pieces of 8 kB or more. Both outlive the content. */
 Content *content_new(const char *directory, Account *account);
 /* Content that lies in a file: octets 0 to len, lines that end in LF; only to be replayed. fd becomes the content's. */
 Content *content_of_file(int fd, off_t len);

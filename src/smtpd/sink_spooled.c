@@ -21,7 +21,7 @@ static Spooled *part(Smtpd *smtpd)
     if (spooled)
         return spooled;
     spooled = smtpd->transaction->sink = g_new0(Spooled, 1);
-    spooled->content = content_new(smtpd->service->content_directory, server_account(smtpd->service->server));
+    spooled->content = content_new(smtpd->service->content_directory, smtpd->service->content_account);
     spooled->lines = g_ptr_array_new_with_free_func(g_free);
     return spooled;
 }

@@ -74,6 +74,9 @@ static bool prepare(SmtpdService *service, const MainCf *main_cf, GError **error
     service->sched = server_sched(service->server);
     server_account(service->server)->limit =
         (size_t)sysconf(_SC_PHYS_PAGES) / MEMORY_SHARE * (size_t)sysconf(_SC_PAGESIZE);
+    service->content_account = g_new0(Account, 1);
+    service->content_account->limit = (size_t)config_int(settings->config, "smtpd_content_memory_limit");
+    service->content_account->name = "smtpd_content_memory_limit";
     if (!service_drop_privileges(config_string(settings->config, "mail_owner"), error))
         return false;
     return settings->proxy || open_queue(service, error);
@@ -117,6 +120,7 @@ static void release(SmtpdService *service)
     settings_free(service->settings[0]);
     settings_free(service->settings[1]);
     g_free(service->content_directory);
+    g_free(service->content_account);
 }
 
 int smtpd_main(ServiceProcess *process, const MainCf *main_cf)

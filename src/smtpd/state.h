@@ -30,6 +30,7 @@ typedef struct {
     Spool *spool;      /* NULL with a filter */
     Cleanup *cleanup;
     char *content_directory; /* for unnamed files of content */
+    Account *content_account; /* of content in memory */
     QueueNotify *notify;     /* to qmgr */
 } SmtpdService;
 
@@ -162,7 +163,7 @@ bool transaction_in(const Session *session);
 /* Memory that the transaction takes until its end goes into the account; what must not be had any more is for the
  * commands to refuse. */
 void transaction_hold(Smtpd *smtpd, size_t octets);
-bool smtpd_memory_is_full(const Smtpd *smtpd);
+bool smtpd_memory_is_full(const Smtpd *smtpd); /* and logs it once a minute */
 void transaction_begin_content(Smtpd *smtpd); /* our headers */
 
 /* --- trace.c --- */

@@ -1,5 +1,6 @@
 /* transaction.c - one message, from MAIL to its end. */
 #include "base/clock.h"
+#include "base/log.h"
 #include "mail/received.h"
 #include "smtpd/state.h"
 
@@ -44,9 +45,14 @@ void transaction_hold(Smtpd *smtpd, size_t octets)
 
 bool smtpd_memory_is_full(const Smtpd *smtpd)
 {
-    const Account *account = server_account(smtpd->service->server);
+    Account *account = server_account(smtpd->service->server);
+    bool full = account->limit && account->used >= account->limit;
 
-    return account->limit && account->used >= account->limit;
+    if (full && account_limit_is_news(account))
+        log_warning("sessions hold %zu octets of memory, a quarter of what the machine has: clients are told to try "
+                    "again later",
+                    account->limit);
+    return full;
 }
 
 void transaction_begin(Smtpd *smtpd, MailCommand *mail, const char *line)
