@@ -1,7 +1,9 @@
-/* master_cf_fuzz.c - master.cf as bytes. */
+/* master_cf_fuzz.c - master.cf as bytes, and the view that each of its services has. */
+#include "base/log.h"
 #include "config/findings.h"
 #include "config/master_parse.h"
 
+#include <fcntl.h>
 #include <stdint.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -13,6 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const ConfigScope scope = {.process_name = "master"};
 
     if (!config) {
+        log_set_tag("x", "x");
+        log_to_file(open("/dev/null", O_WRONLY | O_CLOEXEC), "x");
         main_cf = main_cf_parse("/x", "/x/main.cf", "", 0, NULL);
         config = config_new(main_cf, &scope, NULL);
     }

@@ -82,6 +82,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     g_autoptr(GString) wire = g_string_new(NULL);
     encode(whole, wire);
+    for (size_t i = 0; i < wire->len; i++) /* no line end but CRLF, no end of data but the last line */
+        if ((wire->str[i] == '\r') != (wire->str[i + 1] == '\n') ||
+            (i + 5 < wire->len && memcmp(wire->str + i, "\r\n.\r\n", 5) == 0))
+            abort();
     for (BareNewline reader = BARE_NEWLINE_NO; reader <= BARE_NEWLINE_REJECT; reader++) {
         g_autoptr(GString) again =
             decode(wire->str, wire->len, portion, &(Decoder){.policy = reader, .dots = true}, &again_used, &again_end);
