@@ -3,7 +3,8 @@
  *
  * Program, user and limits are fixed when the runner starts; who asks later gives arguments and input. When a run ends
  * for whatever reason, nothing of it is left: its process group is killed, and whoever left the group is killed too
- * (the runner is their reaper). The runner ends with the process that started it, and so do its programs. */
+ * (the runner is their reaper). The runner ends with the process that started it, and so do its programs. A runner that
+ * is killed takes the programs along, but not what these had started. */
 #pragma once
 #include <glib.h>
 #include <stdbool.h>

@@ -38,6 +38,12 @@ static bool set_descriptors(const RunnerStart *start)
            dup2(start->errors, STDERR_FILENO) >= 0;
 }
 
+/* A runner that is killed kills nobody any more: the kernel does it. Reset by any change of user before. */
+static bool end_with(pid_t runner)
+{
+    return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == runner;
+}
+
 static void reset_signals(void)
 {
     struct sigaction standard = {.sa_handler = SIG_DFL};
@@ -55,7 +61,7 @@ void runner_become(const RunnerPlan *plan, const RunnerStart *start)
     umask(077);
     /* The directory is entered as the user: no run looks into what is not its own. */
     if (setsid() >= 0 && set_descriptors(start) && set_limits(plan) && change_user(plan) &&
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && fchdir(start->directory) == 0)
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && end_with(start->runner) && fchdir(start->directory) == 0)
         execve(plan->program, start->argv, start->environment);
     int failure = errno;
     if (write(start->report, &failure, sizeof failure) < 0)

@@ -33,6 +33,7 @@ typedef struct {
     int input, output, errors;
     int directory; /* to change to */
     int report;
+    pid_t runner; /* dies with it */
 } RunnerStart;
 G_NORETURN void runner_become(const RunnerPlan *plan, const RunnerStart *start);
 

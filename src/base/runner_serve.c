@@ -138,7 +138,8 @@ static int start_run(const Server *server, Run *run, const RunnerPacket *packet,
                          .input = fds[RUNNER_INPUT],
                          .output = fds[RUNNER_OUTPUT],
                          .errors = fds[RUNNER_ERRORS],
-                         .directory = run->directory};
+                         .directory = run->directory,
+                         .runner = getpid()};
     return spawn(server, run, &start);
 }
 
@@ -239,13 +240,17 @@ static void kill_abandoned(Server *server, const struct pollfd *polls)
 
 /* --- the loop --- */
 
+/* No run goes on, so each is a stray: also what is in its session, but left its group. */
 static void stop(Server *server)
 {
-    for (guint i = 0; i < server->runs->len; i++)
-        kill(-((Run *)server->runs->pdata[i])->pid, SIGKILL);
+    g_autoptr(GPtrArray) runs = g_steal_pointer(&server->runs);
+
+    server->runs = g_ptr_array_new();
+    for (guint i = 0; i < runs->len; i++)
+        kill(-((Run *)runs->pdata[i])->pid, SIGKILL);
     while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
         kill_strays(server);
-    g_ptr_array_set_size(server->runs, 0);
+    g_ptr_array_set_size(runs, 0);
     _exit(0);
 }
 

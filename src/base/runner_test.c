@@ -143,24 +143,67 @@ static void nothing_is_left_behind(void **state)
     runner_stop(runner);
 }
 
+static pid_t read_pid(int output)
+{
+    char text[20] = {0};
+
+    wait_readable(output);
+    assert_true(read(output, text, sizeof text - 1) > 0);
+    return (pid_t)atoi(text);
+}
+
 static void who_asks_no_longer_ends_it(void **state)
 {
     Runner *runner = runner_start(&shell, NULL);
     int output[2];
-    char text[20] = {0};
 
     assert_int_equal(pipe2(output, O_CLOEXEC), 0);
     int run = begin(runner, "echo $$; sleep 1000", "", false, output[1]);
-    wait_readable(output[0]);
-    assert_true(read(output[0], text, sizeof text - 1) > 0);
+    pid_t program = read_pid(output[0]);
     close(run);
-    assert_ends((pid_t)atoi(text));
+    assert_ends(program);
     run = begin(runner, "echo $$; sleep 1000", "", false, output[1]);
-    wait_readable(output[0]);
-    assert_true(read(output[0], text, sizeof text - 1) > 0);
+    program = read_pid(output[0]);
     runner_stop(runner);
-    assert_false(is_alive((pid_t)atoi(text)));
+    assert_false(is_alive(program));
     close(run);
+    close(output[0]);
+    close(output[1]);
+}
+
+static void what_left_its_group_ends_with_the_runner(void **state)
+{
+    Runner *runner = runner_start(&shell, NULL);
+    int output[2];
+
+    assert_int_equal(pipe2(output, O_CLOEXEC), 0);
+    int run = begin(runner, "exec bash -c 'set -m; sh -c \"echo \\$\\$; sleep 1000; :\" & wait'", "", false, output[1]);
+    pid_t job = read_pid(output[0]);
+    runner_stop(runner);
+    assert_ends(job);
+    close(run);
+    close(output[0]);
+    close(output[1]);
+}
+
+static void a_killed_runner_leaves_no_program(void **state)
+{
+    RunnerProgram program = shell;
+    int output[2];
+
+    program.user = geteuid() == 0 ? "nobody" : NULL;
+    Runner *runner = runner_start(&program, NULL);
+    assert_int_equal(pipe2(output, O_CLOEXEC), 0);
+    int asking = begin(runner, "echo $PPID; exec sleep 1000", "", false, output[1]);
+    pid_t runner_pid = read_pid(output[0]);
+    int run = begin(runner, "echo $$; exec sleep 1000", "", false, output[1]);
+    pid_t sleeper = read_pid(output[0]);
+    RunnerResult result;
+    assert_int_equal(kill(runner_pid, SIGKILL), 0);
+    assert_ends(sleeper);
+    assert_false(runner_finish(asking, &result, NULL, NULL));
+    close(run);
+    runner_stop(runner);
     close(output[0]);
     close(output[1]);
 }
@@ -230,6 +273,8 @@ int main(void)
         cmocka_unit_test(a_link_in_place_of_the_copy_is_no_copy),
         cmocka_unit_test(nothing_is_left_behind),
         cmocka_unit_test(who_asks_no_longer_ends_it),
+        cmocka_unit_test(what_left_its_group_ends_with_the_runner),
+        cmocka_unit_test(a_killed_runner_leaves_no_program),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(what_cannot_run_is_told),
         cmocka_unit_test(it_runs_as_its_user),
