@@ -38,7 +38,7 @@ struct Server {
     _Atomic bool draining;
     TaskRef control; /* listens for orders */
     _Atomic gint64 limit_reached_at; /* clock_ms(); 0: not lately */
-    gint64 stop_at;
+    _Atomic gint64 stop_at;
     pthread_mutex_t count_lock; /* our clients in the page */
 };
 
@@ -205,9 +205,16 @@ static void drain(Server *server, bool say_421)
     sched_wake_all(server->sched, WAKE_STOP);
 }
 
+/* A session that goes on keeps the process alive, and with it its successor away. */
+static void stop_soon(Server *server)
+{
+    drain(server, true);
+    server->stop_at = clock_ms() + STOP_TIME_MS;
+}
+
 void server_retire(Server *server)
 {
-    drain(server, false);
+    stop_soon(server);
     sched_wake(server->sched, server->control, WAKE_STOP);
 }
 
@@ -222,10 +229,8 @@ static Step control_run(void *data, TaskRef self, unsigned reasons)
             drain(server, false);
         else if (order == SERVICE_ORDER_OLDEST)
             drain(server, true);
-        else if (order == SERVICE_ORDER_STOP) {
-            drain(server, true);
-            server->stop_at = clock_ms() + STOP_TIME_MS;
-        }
+        else if (order == SERVICE_ORDER_STOP)
+            stop_soon(server);
     }
     bool over = server->draining && atomic_load(&server->process->row->sessions) == 0;
     if (over || (server->stop_at && clock_ms() >= server->stop_at)) {

@@ -32,7 +32,7 @@ void server_set_stress_hint(
 /* Says ready, accepts and serves until an order ends it: drained, or stopped (5 s at most). */
 void server_run(Server *server, ServerAccept accept, void *user);
 void server_session_ended(Server *server);
-/* Any thread: ends the process as when a new generation has come. The master starts the next one at once. */
+/* Any thread: ends the process as when it is told to stop, in 5 s at most. The master starts the next one at once. */
 void server_retire(Server *server);
 
 /* Sessions per client address, over all generations of the line. Thread-safe. count_enter returns the number with the new one. */
