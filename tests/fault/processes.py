@@ -9,7 +9,9 @@ from harness.peer import until
 
 class Process(NamedTuple):
     pid: int
-    service: str  # "master", "qmgr", "virtual" (its children, too), or the harness's name of an smtpd or filter
+    # "master", "qmgr", "virtual" (its children, too), the harness's name of an smtpd or filter; "runner" and "program": what
+    # starts command inspectors, and these
+    service: str
     age: float    # seconds
 
 
@@ -35,33 +37,39 @@ def gone(pid):
     return not stat or stat[0] in 'ZX'
 
 
-def _process(mta, pid, is_master):
+def _age(stat):
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(stat[19]) / os.sysconf('SC_CLK_TCK')
+
+
+def _process(mta, pid, parent):
     stat = _stat(pid)
     if not stat or stat[0] in 'ZX':
         return None
+    if parent and parent.service in ('runner', 'program'):
+        return Process(pid, 'program', _age(stat))
+    with open(f'/proc/{pid}/comm') as file:
+        if file.read() == 'runner\n':
+            return Process(pid, 'runner', _age(stat))
     with open(f'/proc/{pid}/cmdline') as file:
         words = file.read().split('\0')
-    if not is_master and '--service' not in words:
+    if parent and '--service' not in words:
         return None  # just forked: the master's own arguments still
     name = next((word.partition('=')[2] for word in words if word.startswith('name=')), None)
     ports = {f'127.0.0.1:{mta.port(service)}': service for service in mta.names}
-    born = int(stat[19]) / os.sysconf('SC_CLK_TCK')
-    return Process(pid, 'master' if is_master else ports.get(name, name), time.clock_gettime(time.CLOCK_BOOTTIME) - born)
+    return Process(pid, ports.get(name, name) if parent else 'master', _age(stat))
 
 
 def processes(mta, master=None):
     """The master and all below it, in that order."""
-    master = master or mta.master_pid()
-    pids, found = [master], []
-    for pid in pids:
-        pids += _children(pid)
-    for pid in pids:
+    found, todo = [], [(master or mta.master_pid(), None)]
+    for pid, parent in todo:
         try:
-            process = _process(mta, pid, pid == master)
+            process = _process(mta, pid, parent)
         except (FileNotFoundError, ProcessLookupError):
             continue
         if process:
             found.append(process)
+            todo += ((child, process) for child in _children(pid))
     return found
 
 
