@@ -1,7 +1,5 @@
 """A filter that is killed, hangs, or comes back in the middle of any command, while hundreds of clients send: each gets its
 answers, what got 250 went through once, and afterwards all is as before."""
-import asyncio
-import itertools
 import os
 import random
 import re
@@ -10,8 +8,8 @@ import threading
 import time
 
 import pytest
+from crowd import as_before, send_all
 from harness import PATIENCE
-from harness.client import dot_stuff
 from harness.instance import AFTER
 from harness.peer import CLOSE, HANG, RESET, until
 from processes import processes
@@ -22,72 +20,6 @@ PROXY = (f'-o smtpd_proxy_filter=127.0.0.1:{{filter}} -o smtpd_proxy_concurrency
          '-o smtpd_proxy_wait_time=60s ')
 FRONTS = {'direct': ('0', PROXY), 'adjust': ('0', PROXY + '-o smtpd_proxy_options=speed_adjust')}
 SETTINGS = 'smtpd_client_connection_count_limit = 0\nservice_throttle_time = 1s\n'
-
-
-class Sent:
-    """What one client knows of its message."""
-
-    def __init__(self, number):
-        self.number = number
-        self.dot_at = None    # when its final dot was sent
-        self.ended_at = None  # when it had its last answer
-        self.code = None      # the last answer's
-
-    def __repr__(self):
-        return str(self.__dict__)
-
-
-async def send(port, sent):
-    reader, writer = await asyncio.open_connection('127.0.0.1', port)
-
-    async def answer(line=None):
-        if line:
-            writer.write(line)
-        while True:
-            text = await reader.readline()
-            assert re.match(rb'\d\d\d[ -]', text), f'message {sent.number}: {text!r}'
-            if text[3:4] == b' ':
-                return int(text[:3])
-
-    try:
-        await answer()
-        for line in (b'EHLO x\r\n', b'MAIL FROM:<a@b.example>\r\n', b'RCPT TO:<alice@virt.test>\r\n', b'DATA\r\n'):
-            sent.code = await answer(line)
-            if sent.code not in (250, 354):
-                return
-        octets = dot_stuff(f'Subject: {sent.number}\n\nbody of {sent.number}\n')
-        writer.write(octets[:20])
-        await asyncio.sleep(0.01 * (sent.number % 7))
-        sent.dot_at = time.monotonic()
-        sent.code = await answer(octets[20:])
-        await answer(b'QUIT\r\n')
-    finally:
-        sent.ended_at = time.monotonic()
-        writer.close()
-
-
-numbers = itertools.count()
-
-
-def send_all(mta, service, count, seconds):
-    """So many clients, over some time; each gets its answers."""
-    async def later(sent, delay):
-        await asyncio.sleep(delay)
-        await send(mta.port(service), sent)
-
-    async def run():
-        every = [Sent(next(numbers)) for _ in range(count)]
-        await asyncio.wait_for(asyncio.gather(*(later(sent, seconds * i / count) for i, sent in enumerate(every))), 100 * PATIENCE)
-        return every
-
-    return asyncio.run(run())
-
-
-def as_before(mta, service):
-    """Every slot is free, and works."""
-    def round_trip():
-        return all(sent.code == 250 for sent in send_all(mta, service, 2 * LIMIT, 0))
-    until(round_trip, 'all is as before', 20)
 
 
 # ---- ours, with the after-filter server behind it
