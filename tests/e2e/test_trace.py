@@ -267,6 +267,21 @@ def test_proxsmtp(mta):
         assert sorted(event['verdict'] for event in found['events'] if 'verdict' in event) == ['accept', 'sent']
 
 
+def test_two_logs(gatepost, postfix):
+    """The after-filter server is Postfix and has a log of its own."""
+    with postfix(services={'after': AFTER}) as behind, gatepost(services={
+            'front': f'-o smtpd_proxy_trace=yes -o smtpd_proxy_filter=127.0.0.1:{behind.port("after")}'}) as front:
+        with front.session('front') as client:
+            qid = client.message(wanted=QUEUED).rpartition(' ')[2]
+            client.quit()
+        front.log.wait(r'disconnect from .*', 0, 'smtpd')
+        behind.log.wait_text(f'{qid}: removed', 0, 'qmgr')
+        found, = way(front, begun(front, 0), '--log', front.log.path, '--log', behind.log.path)
+        assert found['queue_ids'] == [qid] and not found['notes']
+        assert sorted(event['verdict'] for event in found['events'] if 'verdict' in event) == ['accept', 'sent']
+        assert [event['time'] for event in found['events']] == sorted(event['time'] for event in found['events'])
+
+
 def test_rotated(mta):
     """The log before and after logrotate, and a log that is named."""
     qid, mark = send(mta, 'direct')
