@@ -111,8 +111,8 @@ static void learn(TraceFind *find, GHashTable *ids, TraceText id)
 
 static bool is_front(const TraceLine *line)
 {
-    return line->kind == TRACE_CLIENT || line->kind == TRACE_REJECT || line->kind == TRACE_TROUBLE ||
-           line->kind == TRACE_PROXY;
+    return !trace_text_is(line->program, "filter") && (line->kind == TRACE_CLIENT || line->kind == TRACE_REJECT ||
+                                                       line->kind == TRACE_TROUBLE || line->kind == TRACE_PROXY);
 }
 
 static Session *session_of(const TraceFind *find, const TraceLine *line)
@@ -212,7 +212,7 @@ void trace_find_feed(TraceFind *find, const TraceLine *line, const char *raw, gi
         learn(find, find->traces, line->trace);
         learn(find, find->queue_ids, line->queue_id);
         learn(find, find->queue_ids, line->queued_as);
-        if (is_front(line) || line->kind == TRACE_FILTER) {
+        if (is_front(line) || in_filter) {
             if (session)
                 want(find, session);
             else

@@ -215,8 +215,16 @@ static bool parse_smtpd(TraceLine *ret, const char *text)
 
 static bool parse_filter(TraceLine *ret, const char *text)
 {
+    static const char *const troubles[] = {"warning: connect to next hop ", "warning: timeout talking to next hop ",
+                                           "warning: lost connection with next hop "};
     const char *colon = strstr(text, ": END-OF-MESSAGE: ");
 
+    for (size_t i = 0; i < G_N_ELEMENTS(troubles); i++)
+        if (g_str_has_prefix(text, troubles[i])) {
+            ret->kind = TRACE_TROUBLE;
+            ret->trace = id_at_end(text);
+            return true;
+        }
     if (g_str_has_prefix(text, "connect from "))
         ret->kind = TRACE_CONNECT;
     else if (g_str_has_prefix(text, "disconnect from "))

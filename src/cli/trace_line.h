@@ -14,7 +14,7 @@ typedef enum {
     TRACE_DISCONNECT,
     TRACE_CLIENT,   /* "NOQUEUE: client=": a message goes to the filter */
     TRACE_REJECT,   /* "NOQUEUE: reject: " */
-    TRACE_TROUBLE,  /* "warning: ... proxy ..." */
+    TRACE_TROUBLE,  /* "warning: ... proxy ...", "warning: ... next hop ..." */
     TRACE_BROKEN,   /* "lost connection after ", "timeout after ", "too many errors after " */
     TRACE_PROXY,    /* "proxy-accept: ", "proxy-reject: " */
     TRACE_FILTER,   /* "filter-VERDICT: " */

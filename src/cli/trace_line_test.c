@@ -48,6 +48,8 @@ static void test_shapes(void **state)
          true, TRACE_PROXY, .verdict = "accept", .sender = "s@x"},
         {HEAD "cleanup[7]: 71CBC123456: message-id=<x, orig_queue_id=forged>", true, TRACE_QUEUE,
          .queue_id = "71CBC123456"},
+        {HEAD "filter[7]: warning: lost connection with next hop 127.0.0.1:1 trace=bcd", true, TRACE_TROUBLE,
+         .trace = "bcd"},
         {HEAD "filter[7]: filter-quarantine: END-OF-MESSAGE: 250 2.0.0 Ok: queued as 3kq8w0fd; from=<s@x> to=<r@x> "
               "nrcpt=1 client=a[192.0.2.1] "
               "delay=0.1 delays=checks:0.1 reason=checks: x trace:forged trace=bcd",

@@ -1,6 +1,7 @@
 /* message.c - a message that the filter holds back until it is judged. */
 #include "filter/message.h"
 #include "mail/address.h"
+#include "mail/ids.h"
 #include "smtp/command.h"
 
 #include <errno.h>
@@ -13,6 +14,13 @@ static void message_recipient_free(gpointer data)
     g_free(recipient->line);
     g_free(recipient->address);
     g_free(recipient);
+}
+
+char *message_trace_note(const Message *message)
+{
+    const char *ident = message->client.value[XF_IDENT];
+
+    return ident && *ident ? id_trace_note(ident) : g_strdup("");
 }
 
 void message_init(Message *message)

@@ -20,6 +20,8 @@ typedef struct {
     bool envelope_changed; /* the next hop must be told anew */
 } Message;
 
+/* " trace=ID" for the end of a log line; "" where XFORWARD gave none. Caller frees. */
+char *message_trace_note(const Message *message);
 void message_init(Message *message);
 void message_clear(Message *message);              /* before free */
 void message_forget_transaction(Message *message); /* all but XFORWARD's */

@@ -8,13 +8,14 @@
 void relay_log_failure(const Relay *relay, const GError *error)
 {
     const char *name = relay->service->nexthop->name;
+    g_autofree char *trace = message_trace_note(&relay->message);
 
     if (g_error_matches(error, CLIENT_ERROR, CLIENT_ERROR_CONNECT))
-        log_warning("connect to next hop %s: %s", name, error->message);
+        log_warning("connect to next hop %s: %s%s", name, error->message, trace);
     else if (g_error_matches(error, CLIENT_ERROR, CLIENT_ERROR_TIMEOUT))
-        log_warning("timeout talking to next hop %s", name);
+        log_warning("timeout talking to next hop %s%s", name, trace);
     else
-        log_warning("lost connection with next hop %s", name);
+        log_warning("lost connection with next hop %s%s", name, trace);
 }
 
 void relay_drop_nexthop(Relay *relay)

@@ -23,13 +23,13 @@ void relay_log_verdict(const Relay *relay, const char *verdict, const Reply *rep
     const Message *message = &relay->message;
     const char *name = message->client.value[XF_NAME], *addr = message->client.value[XF_ADDR];
     const MessageRecipient *first = message->recipients->len > 0 ? message->recipients->pdata[0] : NULL;
-    const char *trace = message->client.value[XF_IDENT];
+    g_autofree char *trace = message_trace_note(message);
     g_autofree char *shown = reply_for_log(reply);
 
-    log_info("filter-%s: END-OF-MESSAGE: %s; from=<%s> to=<%s> nrcpt=%u client=%s[%s]%s%s%s%s", verdict, shown,
+    log_info("filter-%s: END-OF-MESSAGE: %s; from=<%s> to=<%s> nrcpt=%u client=%s[%s]%s%s%s", verdict, shown,
              message->sender ? message->sender : "", first ? first->address : "", message->recipients->len,
              name && *name ? name : "unknown", addr && *addr ? addr : "unknown", details ? " " : "",
-             details ? details : "", trace && *trace ? TRACE : "", trace ? trace : "");
+             details ? details : "", trace);
 }
 
 /* "delay=1.25 delays=checks:0.01/spamc:1.2/nexthop:0.04 reason=spamc: Gtube" */

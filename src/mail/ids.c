@@ -84,6 +84,13 @@ char *id_new_spoken(size_t length)
     return id;
 }
 
+char *id_trace_note(const char *id)
+{
+    g_autofree char *word = g_strcanon(g_strdup(id), G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "._+@:-", '?');
+
+    return g_strconcat(" trace=", word, NULL);
+}
+
 bool id_is_long(const char *id)
 {
     const char *separator = strrchr(id, 'z'); /* 'z' is in no hexadecimal number */

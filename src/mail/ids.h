@@ -33,4 +33,8 @@ bool message_key_from_text(const char *text, MessageKey *ret_key); /* exactly th
  * telephone. Caller frees. */
 char *id_new_spoken(size_t length);
 
+/* " trace=ID", for the end of a log line. An id from outside may be any text: here it is one word, and no part of it looks like the end of
+ * something else. Caller frees. */
+char *id_trace_note(const char *id);
+
 guint64 random_bits(void); /* 64 from getrandom(2) */

@@ -34,6 +34,15 @@ static void spoken_ids_have_their_shape(void **state)
     assert_string_not_equal(id, other);
 }
 
+static void trace_notes_are_one_word(void **state)
+{
+    g_autofree char *own = id_trace_note("8q7dvxds2d3m");
+    g_autofree char *strange = id_trace_note("a b> trace=\xc3\xa4");
+
+    assert_string_equal(own, " trace=8q7dvxds2d3m");
+    assert_string_equal(strange, " trace=a?b??trace???");
+}
+
 static void long_ids_have_their_shape(void **state)
 {
     /* 1795336928 seconds and 466108 microseconds in base 52 */
@@ -82,8 +91,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(short_ids_have_their_shape), cmocka_unit_test(spoken_ids_have_their_shape),
-        cmocka_unit_test(long_ids_have_their_shape),  cmocka_unit_test(foreign_ids_are_checked),
-        cmocka_unit_test(keys_survive_as_text),
+        cmocka_unit_test(trace_notes_are_one_word),   cmocka_unit_test(long_ids_have_their_shape),
+        cmocka_unit_test(foreign_ids_are_checked),    cmocka_unit_test(keys_survive_as_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

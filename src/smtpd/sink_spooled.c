@@ -116,10 +116,11 @@ static Outcome replay(Smtpd *smtpd, Spooled *spooled)
     return state.outcome;
 }
 
-static void log_content_failure(Spooled *spooled)
+static void log_content_failure(const Smtpd *smtpd, const Spooled *spooled)
 {
     if (content_failed(spooled->content))
-        log_warning("proxy speed-adjust log I/O error: %s", g_strerror(content_failed(spooled->content)));
+        log_warning("proxy speed-adjust log I/O error: %s%s", g_strerror(content_failed(spooled->content)),
+                    smtpd_trace_note(smtpd));
 }
 
 static void release(Smtpd *smtpd)
@@ -146,7 +147,7 @@ static Outcome spooled_end(Smtpd *smtpd)
         if (outcome.kind != OUTCOME_DONE)
             return outcome;
     }
-    log_content_failure(spooled);
+    log_content_failure(smtpd, spooled);
     g_autofree char *shown = reply_for_log(smtpd->refusal);
     proxy_log_verdict(smtpd, shown);
     release(smtpd);

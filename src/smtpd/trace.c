@@ -25,19 +25,16 @@ const char *smtpd_ident(const Smtpd *smtpd)
     return *note ? note + strlen(NOTE) : NULL;
 }
 
-/* An id from outside may be any text, but in our log line it is one word, and the line's last. */
 void trace_begin(Smtpd *smtpd)
 {
     Transaction *transaction = smtpd->transaction;
     const char *given = smtpd_ident(smtpd);
-    g_autofree char *id = NULL;
 
     transaction->times.begun_ms = clock_ms();
     if (!smtpd->settings->proxy_trace || !smtpd->service->sink->is_proxy)
         return;
-    id = given ? g_strcanon(g_strdup(given), G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "._+@:-", '?')
-               : id_new_spoken(ID_LENGTH);
-    transaction->trace_note = g_strconcat(NOTE, id, NULL);
+    g_autofree char *id = given ? g_strdup(given) : id_new_spoken(ID_LENGTH);
+    transaction->trace_note = id_trace_note(id);
 }
 
 static double seconds(gint64 ms)

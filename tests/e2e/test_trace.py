@@ -6,7 +6,7 @@ import re
 import pytest
 from harness.filters import Proxsmtp
 from harness.instance import AFTER
-from harness.peer import HANG
+from harness.peer import CLOSE, HANG
 
 pytestmark = pytest.mark.gatepost_only
 
@@ -32,6 +32,7 @@ def mta(gatepost):
             'whole': 'filter -o filter_nexthop=127.0.0.1:{after} -o filter_inspectors={command:argv=/bin/true}',
             'jailed': traced + '{jail}',
             'jail': 'filter -o filter_nexthop=127.0.0.1:{after} -o { filter_inspectors = {command: argv=/bin/false, exit=1:quarantine} }',
+            'edgy': traced + '{edge}', 'edge': 'filter -o filter_nexthop=127.0.0.1:{sink}',
             'after': AFTER}) as mta:
         yield mta
 
@@ -231,6 +232,19 @@ def test_foreign_filter(mta):
     found, = way(mta, mute)
     assert found['queue_ids'] == [] and found['notes'][0].startswith('lost sight behind the filter: ')
     assert qid in found['perhaps']  # same sender, same time: no more is said
+
+
+def test_lost_behind_the_filter(mta):
+    mark = mta.log.mark()
+    with mta.sink('sink', {'.': CLOSE}), mta.session('edgy') as client:
+        client.message(wanted=E)
+        client.quit()
+    trace = begun(mta, mark)
+    mta.log.wait(r'disconnect from .* quit=1 commands=4/5', mark, 'smtpd')
+    mta.log.wait(rf'warning: lost connection with next hop 127\.0\.0\.1:\d+ trace={trace}', mark, 'filter')
+    found, = way(mta, trace)
+    assert [event['text'].split(':')[0] for event in found['events'] if event['hop'] == 'filter'] == ['warning', 'filter-reject']
+    assert [event['verdict'] for event in found['events'] if 'verdict' in event] == ['reject', 'reject']
 
 
 def test_quarantine(mta):
