@@ -121,12 +121,14 @@ static void parse_verdict(TraceLine *ret, const char *rest)
     ret->sender = between(rest, "; from=<", "> to=<");
     ret->recipient = between(rest, "> to=<", ret->kind == TRACE_FILTER ? "> nrcpt=" : "> proto=");
     ret->trace = id_at_end(rest);
+    if (ret->reply.len == 0)
+        return;
     const char *last = ret->reply.at + ret->reply.len;
     const char *start = last;
     while (start > ret->reply.at && g_ascii_isalnum(start[-1]))
         start--;
     size_t before = (size_t)(start - ret->reply.at);
-    if (ret->reply.len > 0 && ret->reply.at[0] == '2' && before >= strlen(queued) &&
+    if (ret->reply.at[0] == '2' && before >= strlen(queued) &&
         memcmp(start - strlen(queued), queued, strlen(queued)) == 0 && start < last && last - start <= QUEUE_ID_MAX)
         ret->queued_as = text_of(start, last);
 }

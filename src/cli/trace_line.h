@@ -59,7 +59,7 @@ bool trace_line_stage(const TraceLine *line, guint index, TraceText *ret_name, T
 
 static inline bool trace_text_is(TraceText text, const char *wanted)
 {
-    return strlen(wanted) == text.len && memcmp(text.at, wanted, text.len) == 0;
+    return strlen(wanted) == text.len && (text.len == 0 || memcmp(text.at, wanted, text.len) == 0);
 }
 static inline char *trace_text_dup(TraceText text) /* "" for none */
 {

@@ -46,6 +46,7 @@ static void test_shapes(void **state)
         {HEAD
          "smtpd[7]: proxy-accept: END-OF-MESSAGE: 250 queued as 71CBC123456 later; from=<s@x> to=<r@x> proto=ESMTP",
          true, TRACE_PROXY, .verdict = "accept", .sender = "s@x"},
+        {HEAD "smtpd[7]: proxy-accept: END-OF-MESSAGE: 250", true, TRACE_PROXY, .verdict = "accept"},
         {HEAD "cleanup[7]: 71CBC123456: message-id=<x, orig_queue_id=forged>", true, TRACE_QUEUE,
          .queue_id = "71CBC123456"},
         {HEAD "filter[7]: warning: lost connection with next hop 127.0.0.1:1 trace=bcd", true, TRACE_TROUBLE,
