@@ -87,12 +87,19 @@ static int list(const Config *config, QueueNotify *notify, QueueListForm form)
     return 0;
 }
 
+static bool is_queue_name(const char *id)
+{
+    return id[0] && id[strspn(id, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")] == '\0';
+}
+
 static int notify_manager(QueueNotify *notify, QueueNotifyKind kind, const char *id)
 {
-    if (id && !id_is_valid(id)) {
-        log_fatal("Cannot flush queue file - not a queue id: %s", id);
-        return EX_USAGE;
+    if (id && !is_queue_name(id)) {
+        log_fatal("Cannot flush queue ID - invalid name: \"%s\"", id);
+        return EX_UNAVAILABLE;
     }
+    if (id && !id_is_valid(id))
+        return 0; /* no message has such an id */
     for (int i = 0; i < SEND_TRIES; i++) {
         if (queue_notify_send(notify, kind, id))
             return 0;

@@ -1,12 +1,15 @@
 """The after-filter server, cleanup, queue, delivery."""
+import json
 import os
 import re
 import stat
+import subprocess
+import time
 
 import pytest
 from harness.instance import AFTER
 from harness.maildir import parse
-from harness.peer import CLOSE, until
+from harness.peer import CLOSE, HANG, until
 
 QID = '[0-9A-F]{6,}'
 QUEUED = f'~250 2.0.0 Ok: queued as {QID}'
@@ -480,6 +483,59 @@ def test_some_recipients_deferred(mta):
     assert len([m for m in mta.maildir('alice').messages() if qid.encode() in m]) == 1
 
 
+def postqueue(mta, *words):
+    program = 'postqueue' if mta.name == 'postfix' else os.path.join(os.path.dirname(mta.program), 'postqueue')
+    return subprocess.run([program, '-c', mta.dir + '/conf', *words], capture_output=True, text=True, timeout=30)
+
+
+def in_json(mta, qid):
+    """The message as `postqueue -j` shows it."""
+    done = postqueue(mta, '-j')
+    assert done.returncode == 0, done.stderr
+    found = [message for line in done.stdout.splitlines() if (message := json.loads(line))['queue_id'] == qid]
+    assert len(found) < 2
+    return found[0] if found else None
+
+
+def test_postqueue_json(mta):
+    mark = mta.log.mark()
+    before = int(time.time())
+    with mta.session('plain') as client:
+        client.cmd('MAIL FROM:<>', 250)
+        client.cmd('RCPT TO:<"a b"@down.test>', 250)
+        client.cmd('RCPT TO:<json@down.test>', 250)
+        qid = client.content(wanted=QUEUED).rpartition(' ')[2]
+    for user in (r'json', r'"a b"'):
+        mta.log.wait(rf'{qid}: to=<{user}@down\.test>.*status=deferred.*', mark)
+    shown = until(lambda: (message := in_json(mta, qid)) and message['queue_name'] == 'deferred' and message, 'a deferred message')
+    assert list(shown) == ['queue_name', 'queue_id', 'arrival_time', 'message_size', 'forced_expire', 'sender', 'recipients']
+    assert before <= shown['arrival_time'] <= time.time() and shown['message_size'] > 100
+    assert shown['forced_expire'] is False and shown['sender'] == 'MAILER-DAEMON'
+    reason = f'connect to 127.0.0.1[127.0.0.1]:{mta.port("nobody")}: Connection refused'
+    for recipient in shown['recipients']:
+        assert list(recipient) == ['address', 'delay_reason']
+        assert recipient['delay_reason'] in (reason, 'delivery temporarily suspended: ' + reason)
+    assert sorted(recipient['address'] for recipient in shown['recipients']) == ['"a b"@down.test', 'json@down.test']
+    with mta.sink('nobody'):
+        until(lambda: mta.flush() or mta.log.find(rf'{qid}: removed', mark, 'qmgr'), 'delivery')
+    assert in_json(mta, qid) is None
+
+
+def test_postqueue_one(mta):
+    """-i tries one message now; a name that no message has is no error, one that no message can have is."""
+    mark = mta.log.mark()
+    for name in ('ABC', 'X' * 20, 'a_b'):
+        assert postqueue(mta, '-i', name).returncode == 0
+    for name in ('../x', 'A/B', 'a b'):
+        done = postqueue(mta, '-i', name)
+        assert done.returncode == 69 and f'fatal: Cannot flush queue ID - invalid name: "{name}"' in done.stderr
+    with mta.session('plain') as client:
+        qid = client.message(to='one@down.test', wanted=QUEUED).rpartition(' ')[2]
+    mta.log.wait(rf'{qid}: to=<one@down\.test>.*status=deferred.*', mark)
+    with mta.sink('nobody'):
+        until(lambda: postqueue(mta, '-i', qid).returncode == 0 and mta.log.find(rf'{qid}: removed', mark, 'qmgr'), 'delivery')
+
+
 def test_mailq_empty(sut):
     with sut() as mta:
         assert mta.mailq() == 'Mail queue is empty\n'
@@ -540,7 +596,24 @@ def test_failed_for_good_is_kept_on_hold(mta):
     with mta.session('after') as client:
         qid = client.message(to='nobody@virt.test', wanted=QUEUED).rpartition(' ')[2]
     mta.log.wait(rf'{qid}: to=<nobody@virt\.test>, relay=virtual, .*, dsn=5\.1\.1, status=bounced \(unknown user: "nobody@virt\.test"\)', mark)
-    until(lambda: f'{qid}!' in mta.mailq(), 'the message on hold')
+    shown = until(lambda: f'{qid}!' in (text := mta.mailq()) and text, 'the message on hold').splitlines()
+    first = next(i for i, line in enumerate(shown) if line.startswith(f'{qid}!'))
+    reason = '(unknown user: "nobody@virt.test")'
+    assert shown[first + 1:first + 4] == [f'{reason:>78}', ' ' * 41 + 'nobody@virt.test', '']
+    held = in_json(mta, qid)
+    assert held['queue_name'] == 'hold' and held['recipients'] == [{'address': 'nobody@virt.test', 'bounce_reason': reason[1:-1]}]
+
+
+def test_active_in_mailq(mta):
+    mark = mta.log.mark()
+    with mta.sink('next', {'connect': HANG}) as sink:
+        with mta.session('plain') as client:
+            qid = client.message(to='x@next.test', wanted=QUEUED).rpartition(' ')[2]
+        sink.wait_open()
+        assert re.search(rf'^{qid}\*', mta.mailq(), re.M) and in_json(mta, qid)['queue_name'] == 'active'
+    mta.log.wait(rf'{qid}: to=<x@next\.test>.*status=deferred.*', mark)
+    with mta.sink('next'):
+        until(lambda: mta.flush() or mta.log.find(rf'{qid}: removed', mark, 'qmgr'), 'delivery')
 
 
 @pytest.mark.gatepost_only
