@@ -32,6 +32,7 @@ TARGETS = {
                    "conf/master.cf"], [b""]),
     "name": (["src/dns/hosts_test.c", "src/dns/resolver_test.c"], [b""]),
     "reply": (["src/smtp/reply_test.c", "src/smtp/client_test.c", "tests/e2e/test_proxy_failures.py"], [b""]),
+    "session": (["src/smtp/session_test.c", "tests/e2e/test_smtp.py", "tests/e2e/test_smtp_sessions.py"], [b"\x0d"]),
     "spool": (["src/spool/spool_format_test.c", "src/spool/spool_test.c", "src/mail/envelope_text_test.c"],
               [bytes(7), b"\x01\x00\x10" + bytes(4), b"\x02\x00\x90\x01" + bytes(3), b"\x03\x00\x90" + bytes(4)]),
     "table": (["src/table/table_test.c", "src/table/match_test.c", "src/table/literals_test.c",
