@@ -92,7 +92,10 @@ class System:
         self.name = name
         self.command = command
         self.top = os.path.join(top, name)
-        self.front, self.idle, self.path, self.relay, self.after, self.accept, self.checks = range(first_port, first_port + 7)
+        self.front, self.idle, self.path, self.relay, self.after, self.accept, self.checks, self.kept, self.filter = range(first_port, first_port + 9)
+        self.ours = os.path.basename(command) != 'postfix'
+        if not self.ours:
+            self.kept = self.path
         self.idle_sessions = idle_sessions
         self.processes = {}
         self.haproxy = None
@@ -107,7 +110,7 @@ class System:
             f' -o smtpd_client_connection_count_limit=0 -o smtpd_timeout=600s\n'
             f'{HOST}:{self.path} inet n - n - 100 smtpd -o smtpd_proxy_filter={HOST}:{self.relay}\n'
             f'{HOST}:{self.after} inet n - n - 100 smtpd -o smtpd_authorized_xforward_hosts=127.0.0.0/8\n'
-            + QUEUE_MANAGER + SERVICES), self.front)
+            + self._kept_services() + QUEUE_MANAGER + SERVICES), self.front)
         self._start_instance('accept', (
             f'{HOST}:{self.accept} inet n - n - 100 smtpd -o smtpd_authorized_xforward_hosts=127.0.0.0/8\n'
             + SERVICES), self.accept)
@@ -124,10 +127,18 @@ class System:
             os.chmod(path, 0o622)
             self.deaf.append(os.open(path, os.O_RDWR | os.O_NONBLOCK))
 
+    def _kept_services(self):
+        """Our filter in the middle, with connections that are kept and commands that go together."""
+        if not self.ours:
+            return ''
+        return (f'{HOST}:{self.kept} inet n - n - 100 smtpd -o smtpd_proxy_filter={HOST}:{self.filter} -o smtpd_proxy_options=speed_adjust\n'
+                f'    -o smtpd_proxy_connection_reuse=yes -o smtpd_proxy_pipelining=yes\n'
+                f'{HOST}:{self.filter} inet n - n - 100 filter -o filter_nexthop={HOST}:{self.after}\n')
+
     def _checks_service(self):
         """header_checks and body_checks with the patterns of checks.py: cleanup's, and those of our filter in front of the null filter."""
         tables = [f'{name}=pcre:{os.path.dirname(self.top)}/{name}' for name in ('header_checks', 'body_checks')]
-        if os.path.basename(self.command) == 'postfix':
+        if not self.ours:
             options = ' '.join(f'-o {table}' for table in tables)
             return (f'{HOST}:{self.checks} inet n - n - 100 smtpd -o cleanup_service_name=checked\n'
                     f'checked unix n - n - 0 cleanup {options}\n')

@@ -18,7 +18,9 @@ pytestmark = [pytest.mark.gatepost_only, pytest.mark.slow]
 LIMIT = 20  # filter slots
 PROXY = (f'-o smtpd_proxy_filter=127.0.0.1:{{filter}} -o smtpd_proxy_concurrency_limit={LIMIT} -o smtpd_proxy_timeout=2s '
          '-o smtpd_proxy_wait_time=60s ')
-FRONTS = {'direct': ('0', PROXY), 'adjust': ('0', PROXY + '-o smtpd_proxy_options=speed_adjust')}
+KEPT = '-o smtpd_proxy_connection_reuse=yes -o smtpd_proxy_connection_reuse_limit=4 -o smtpd_proxy_pipelining=yes '
+FRONTS = {'direct': ('0', PROXY), 'adjust': ('0', PROXY + '-o smtpd_proxy_options=speed_adjust'),
+          'direct_kept': ('0', PROXY + KEPT), 'adjust_kept': ('0', PROXY + KEPT + '-o smtpd_proxy_options=speed_adjust')}
 SETTINGS = 'smtpd_client_connection_count_limit = 0\nservice_throttle_time = 1s\n'
 
 
@@ -88,8 +90,8 @@ def test_our_filter(ours, long, service, how):
 
 # ---- scripted: it fails at one command of the dialogue, another one in each connection
 
-STAGES = {'connect': '220 filter.test ESMTP', 'EHLO': '250-filter.test\n250 XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT',
-          'XFORWARD': '250 fine', 'MAIL': '250 fine', 'RCPT': '250 fine', 'DATA': '354 go on', 'content': None, '.': '250 took it'}
+STAGES = {'connect': '220 filter.test ESMTP', 'EHLO': '250-filter.test\n250-PIPELINING\n250 XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT',
+          'RSET': '250 fine', 'XFORWARD': '250 fine', 'MAIL': '250 fine', 'RCPT': '250 fine', 'DATA': '354 go on', 'content': None, '.': '250 took it'}
 
 
 class Fates:
