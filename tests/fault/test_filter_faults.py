@@ -114,11 +114,15 @@ class Fates:
 
 @pytest.fixture(scope='module')
 def fronts(gatepost):
-    with gatepost(SETTINGS, services=FRONTS) as mta:
+    """inspector: the filter that fails is the last inspector of ours."""
+    ours = ('filter -o filter_nexthop=127.0.0.1:{after} -o filter_timeout=2s '
+            '-o { filter_inspectors = { smtp: 127.0.0.1:{filter}, timeout=1s } }')
+    with gatepost(SETTINGS, services={**FRONTS, 'inspector': ('0', PROXY.replace('{filter}', '{ours}')), 'ours': ('0', ours),
+                                      'after': ('0', AFTER)}) as mta:
         yield mta
 
 
-@pytest.mark.parametrize('service', list(FRONTS))
+@pytest.mark.parametrize('service', [*FRONTS, 'inspector'])
 def test_scripted_filter(fronts, long, service):
     fates = Fates(random.Random(os.environ.get('GATEPOST_TEST_SEED', service)))
     with fronts.sink('filter', fates.script()) as sink:
