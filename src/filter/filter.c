@@ -56,6 +56,8 @@ static bool configure(RelayService *service, const MainCf *main_cf, const Config
         .junk_limit = NO_ERROR_LIMIT,
     };
     service->content_directory = g_build_filename(config_string(service->config, "queue_directory"), "gatepost", NULL);
+    gint64 size_max = config_int(service->config, "message_size_limit");
+    service->size_max = size_max > 0 ? (guint64)size_max : G_MAXUINT64;
     service->deadline_ms = config_seconds(service->config, "filter_deadline") * 1000;
     return true;
 }

@@ -177,8 +177,9 @@ static Outcome relay_content(Session *session, const char *piece, size_t len, bo
     Relay *relay = relay_of(session);
 
     if (relay->message.content) {
-        content_add(relay->message.content, piece, len, ends_line);
         relay->message.size += len + (ends_line ? 2 : 0);
+        if (relay->message.size <= relay->service->size_max) /* else it is refused at its end */
+            content_add(relay->message.content, piece, len, ends_line);
         return outcome_done();
     }
     if (relay->lost)

@@ -26,13 +26,14 @@ typedef struct {
     Endpoint *nexthop;
     const char *inet_protocols;
     gint64 timeout_ms;
+    guint64 size_max;      /* octets of a message that is held back (message_size_limit) */
     gint64 deadline_ms;    /* filter_deadline */
     MatchList *authorized; /* filter_authorized_hosts */
     SessionLimits limits;
     Inspectors *inspectors;
     char *content_directory;
     const char *quarantine_directory;
-    Quarantine *quarantine; /* NULL: there are no inspectors, or it could not be opened at start */
+    Quarantine *quarantine;  /* NULL: there are no inspectors, or it could not be opened at start */
     Account content_account; /* of content in memory */
     ContentPlace place;
 } RelayService;

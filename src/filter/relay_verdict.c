@@ -193,6 +193,12 @@ Reply *relay_judge(Relay *relay, const Stream *stream)
         relay_drop_nexthop(relay);
         return reply_new("452 4.3.1 Insufficient system storage");
     }
+    if (message->size > service->size_max) {
+        relay_drop_nexthop(relay);
+        Reply *refusal = reply_new("552 5.3.4 Error: message file too big");
+        relay_log_verdict(relay, verdict_name(VERDICT_REJECT), refusal, NULL);
+        return refusal;
+    }
     inspectors_run(service->inspectors, message, &service->place, service->resolver, judgement.deadline, &verdict,
                    records);
     Reply *reply = act(&judgement, &verdict, &result);

@@ -34,6 +34,7 @@ def mta(sut):
         'lenient': line(f'command: {DO}, timeout=1s, on_failure=accept'),
         'keeping': line(f'command: {DO}, timeout=1s, on_failure=quarantine'),
         'small': line(f'command: {DO}, size_limit=1k'),
+        'narrow': line(f'command: {DO}', more='-o message_size_limit=2000'),
         'thin': line(f'command: {DO}, memory_limit=100M, cpu_limit=1s'),
         'one': line(f'command: {DO}, concurrency_limit=1, timeout=2s'),
         'two': line(f'command: {DO}, stdout=message, name=first', f'command: {DO}, name=second'),
@@ -164,6 +165,14 @@ def test_size_limit(mta):
     send(mta, 'small', 'exit 69', 'x\n', wanted='550 5.7.1 Message refused')
     send(mta, 'small', 'exit 69', 'x' * 1024 + '\n')
     mta.log.wait(r'inspector command: not inspected: \d+ octets are more than size_limit=1024', mark, 'filter')
+
+
+def test_too_large_to_be_held_back(mta):
+    mark = mta.log.mark()
+    with mta.session('narrow') as client:
+        client.message('Do: exit 0\n\n' + 'x' * 1900 + '\n', wanted=QUEUED)
+        client.message('Do: exit 0\n\n' + 'x' * 2000 + '\n', wanted='552 5.3.4 Error: message file too big')
+    mta.log.wait(r'filter-reject: END-OF-MESSAGE: 552 5\.3\.4 Error: message file too big; .*', mark, 'filter')
 
 
 def test_limits_of_a_program(mta):
