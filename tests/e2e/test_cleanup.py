@@ -104,3 +104,66 @@ def test_undisclosed(mta):
 def test_masquerade(mta):
     _, headers = deliver(mta, 'alice', sender='a@host.masq.test', content='From: a@host.masq.test\nTo: b@host.masq.test\n\nb\n')
     assert headers[0][1] == '<a@masq.test>' and dict(headers)['From'] == 'a@masq.test' and dict(headers)['To'] == 'b@masq.test'
+
+
+@pytest.fixture(scope='module')
+def other(sut):
+    """Other settings of the same things."""
+    with sut(main="""
+always_bcc = carol@virt.test
+enable_original_recipient = no
+always_add_missing_headers = yes
+smtpd_recipient_limit = 1200
+virtual_alias_maps = inline:{{list@virt.test=alice@virt.test, bob@virt.test}, {c1@virt.test=c2@virt.test}, {c2@virt.test=c3@virt.test},
+    {c3@virt.test=c4@virt.test}, {c4@virt.test=alice@virt.test}, {big@virt.test=a@x b@x c@x d@x}}
+virtual_alias_recursion_limit = 3
+virtual_alias_expansion_limit = 3
+recipient_delimiter = +
+""", services={'in': AFTER}) as mta:
+        yield mta
+
+
+def test_original_recipient_is_not_kept(other):
+    mark = other.log.mark()
+    qid, headers = deliver(other, 'alice', to='list@virt.test')
+    assert [name for name, _ in headers[:3]] == ['Return-Path', 'Delivered-To', 'Received']
+    other.log.wait(rf'{qid}: to=<bob@virt\.test>, orig_to=<list@virt\.test>, relay=virtual, .*status=sent .*', mark)
+    other.maildir('bob').wait_for(qid.encode())
+    other.log.wait(rf'{qid}: to=<carol@virt\.test>, relay=virtual, .*status=sent .*', mark)  # always_bcc
+    other.log.wait(rf'{qid}: from=<a@b\.example>, size=\d+, nrcpt=3 \(queue active\)', mark, 'qmgr')
+
+
+def test_a_copy_for_who_has_it_anyway(other):
+    mark = other.log.mark()
+    qid, _ = deliver(other, 'carol')
+    other.log.wait(rf'{qid}: from=<a@b\.example>, size=\d+, nrcpt=1 \(queue active\)', mark, 'qmgr')
+
+
+def test_missing_headers_of_strangers(other):
+    with other.session('in') as client:
+        client.cmd('XFORWARD ADDR=192.0.2.1 SOURCE=REMOTE', 250)
+        qid = client.message('Subject: x\nTo: jim\n\nb\n', wanted=QUEUED).rpartition(' ')[2]
+    headers, _ = parse(other.maildir('alice').wait_for(qid.encode()))
+    assert [name for name, _ in headers[3:]] == ['Subject', 'To', 'Message-Id', 'Date', 'From'] and dict(headers)['To'] == 'jim'
+
+
+@pytest.mark.parametrize('to', ['c1@virt.test', 'big@virt.test'])
+def test_alias_limits(other, to):
+    with other.session('in') as client:
+        client.message(to=to, wanted='~451 4\\.[36]\\.0 .*')
+
+
+def test_a_thousand_recipients(other):
+    """Each once, also who is named twice."""
+    mark = other.log.mark()
+    with other.session('in') as client:
+        client.cmd('MAIL FROM:<>', 250)
+        users = [f'alice+{i}' for i in range(1000)] + ['alice+0', 'ALICE+999']
+        client.send(b''.join(b'RCPT TO:<%s@virt.test>\r\n' % user.encode() for user in users))
+        for _ in users:
+            client.expect('250 2.1.5 Ok')
+        qid = client.content('Subject: many\n\nb\n', QUEUED).rpartition(' ')[2]
+    other.log.wait(rf'{qid}: from=<>, size=\d+, nrcpt=1001 \(queue active\)', mark, 'qmgr')
+    other.log.wait(rf'{qid}: removed', mark, 'qmgr', timeout=40)
+    found = [m for m in other.maildir('alice').messages() if qid.encode() in m]
+    assert len(found) == 1000 and len({m.partition(b'Delivered-To: ')[2].partition(b'\n')[0] for m in found}) == 1000
