@@ -407,7 +407,7 @@ static Step session_run(void *data, TaskRef self, unsigned reasons)
     session->self = self;
     session->reasons = reasons;
     session->gate = reasons & WAKE_GATE ? session->gate_wanted : NULL;
-    session->stream.drained &= reasons == WAKE_GATE;
+    session->stream.drained &= !(reasons & ~(unsigned)(WAKE_GATE | WAKE_ANSWER)); /* they say nothing of the client */
     if (session->waiting && session->waiting_for_client_too && (reasons & WAKE_HANGUP)) {
         session->hangup_seen = true;
         if (client_is_gone(session)) { /* or it only said that it is done, and reads on: it is told to come again */
