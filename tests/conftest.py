@@ -18,32 +18,16 @@ def pytest_addoption(parser):
     parser.addoption('--gatepost', default=os.path.join(HERE, '../build/gatepost'), help='the program')
     parser.addoption('--long', action='store_true', help='the full numbers')
     parser.addoption('--failures', help='a file that gets a line for each test that failed')
-    parser.addoption('--shard', default='0/1', help='I/N: only every N-th file, from the I-th')
 
 
 def pytest_configure(config):
     Gatepost.program = os.path.realpath(config.getoption('--gatepost'))
 
 
-def weight(path):
-    """A file's share of the time is about its size."""
-    return -os.path.getsize(path)
-
-
 def pytest_collection_modifyitems(config, items):
-    index, count = map(int, config.getoption('--shard').split('/'))
-    # Largest first, each to the share that has least so far.
-    shares = [0] * count
-    home = {}
-    for path in sorted({item.fspath.strpath for item in items}, key=lambda path: (weight(path), path)):
-        home[path] = shares.index(min(shares))
-        shares[home[path]] -= weight(path)
-    dropped = [item for item in items if home[item.fspath.strpath] != index]
     oracle = config.getoption('--sut') == 'postfix'
-    for item in items:
-        if item not in dropped and (oracle and item.get_closest_marker('gatepost_only') or
-                                    not config.getoption('--long') and item.get_closest_marker('long')):
-            dropped.append(item)
+    dropped = [item for item in items if oracle and item.get_closest_marker('gatepost_only') or
+               not config.getoption('--long') and item.get_closest_marker('long')]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if item not in dropped]
