@@ -18,7 +18,7 @@ PYTHON ?= /usr/bin/python3
 FUZZ_SECONDS ?= 60
 # The most that one verb's end-to-end tests may run at once; they wait more than they compute.
 JOBS ?= 2
-# --again: end-to-end tests that failed on a busy machine have a second try.
+# --again: tests that failed on a busy machine have a second try.
 AGAIN ?=
 
 .PHONY: all run check check-asan check-tsan check-long unit-asan unit-tsan bench fuzz install clean format
@@ -37,7 +37,7 @@ run:
 check:
 	tools/install-deps build test fuzz
 	$(MAKE) all
-	meson test -C $(BUILD) --print-errorlogs --timeout-multiplier 3
+	tests/unit $(AGAIN) $(BUILD) --timeout-multiplier 3
 	$(MAKE) fuzz FUZZ_SECONDS=5
 	tests/e2e/run --gatepost $(BUILD)/gatepost --jobs $(JOBS) $(AGAIN)
 
@@ -56,12 +56,12 @@ build-tsan/build.ninja:
 
 unit-asan: build-asan/build.ninja
 	ninja -C build-asan
-	$(SANITIZED) tests/sanitized build-asan meson test -C build-asan --print-errorlogs --timeout-multiplier 3
+	$(SANITIZED) tests/sanitized build-asan tests/unit $(AGAIN) build-asan --timeout-multiplier 3
 
 # Newer kernels spread mappings wider than gcc 12's runtime knows: without randomization they are where it wants them.
 unit-tsan: build-tsan/build.ninja
 	ninja -C build-tsan
-	$(SANITIZED) tests/sanitized build-tsan setarch -R meson test -C build-tsan --print-errorlogs --timeout-multiplier 5
+	$(SANITIZED) tests/sanitized build-tsan setarch -R tests/unit $(AGAIN) build-tsan --timeout-multiplier 5
 
 check-asan:
 	tools/install-deps build test

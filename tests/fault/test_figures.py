@@ -12,6 +12,7 @@ from processes import processes
 
 pytestmark = [pytest.mark.gatepost_only, pytest.mark.slow]
 
+KEEPS_FREED = 'ASAN_OPTIONS' in os.environ
 
 def peaks(mta):
     """The most memory of each service's processes since their start or forget_peaks(), in kB."""
@@ -55,7 +56,7 @@ def test_a_slow_filter(gatepost, long):
             assert len(sink.connections) == 2 * clients
     print(f'{clients} clients, {slots} slots of {seconds} s: waited {arithmetic} s by the arithmetic, {waits} at most; {memory} kB')
     assert arithmetic - seconds <= waits[0] and max(waits) < patience
-    assert memory[1] - memory[0] < 2048 * PATIENCE
+    assert KEEPS_FREED or memory[1] - memory[0] < 2048 * PATIENCE
 
 
 def attached(size):
@@ -66,6 +67,7 @@ def attached(size):
             line * (size // len(line)) + b'--b--\r\n')
 
 
+@pytest.mark.skipif(KEEPS_FREED, reason='peak memory is the sanitizer\'s')
 def test_a_large_message(gatepost, long):
     """Each process on its way needs no more memory for it than for a small one."""
     proxy = '-o smtpd_proxy_timeout=300s -o smtpd_proxy_filter='
