@@ -841,6 +841,40 @@ static void threads_are_bounded(void **state)
     sched_free(sched);
 }
 
+static Step come_back(Script *script, TaskRef self, unsigned reasons)
+{
+    if (script->run == 0)
+        return step_gate(script->shared, CLOCK_NEVER);
+    if (reasons & WAKE_GATE) {
+        usleep(50000); /* until another thread waits for events in this one's place */
+        return step_again();
+    }
+    sched_quit(script->sched);
+    return step_end();
+}
+
+static Step come_too_late(Script *script, TaskRef self, unsigned reasons)
+{
+    if (script->run == 0)
+        return step_park(0, clock_ms() + 10000);
+    atomic_store((atomic_bool *)script->shared, true);
+    sched_quit(script->sched);
+    return step_end();
+}
+
+/* Its thread has lost its part to another one, which waits for events and must hear of it. */
+static void who_comes_back_from_a_gate_goes_on(void **state)
+{
+    atomic_bool late = false;
+    Sched *sched = new_sched(1);
+
+    add_script(sched, -1, 0, come_back, sched_gate_new(sched, 1));
+    add_script(sched, -1, 0, come_too_late, &late);
+    sched_run(sched);
+    assert_false(atomic_load(&late));
+    sched_free(sched);
+}
+
 /* --- ending ---------------------------------------------------------------------------------------------------------
  */
 
@@ -967,6 +1001,7 @@ int main(void)
         cmocka_unit_test(who_waits_too_long_leaves_the_line),
         cmocka_unit_test(gates_follow_each_other),
         cmocka_unit_test(threads_are_bounded),
+        cmocka_unit_test(who_comes_back_from_a_gate_goes_on),
         cmocka_unit_test(quitting_frees_what_is_left),
         cmocka_unit_test(a_scheduler_that_never_ran_frees_its_tasks),
         cmocka_unit_test(an_idle_scheduler_costs_nothing),

@@ -262,6 +262,11 @@ static bool become_active(Worker *worker)
     if (sched->active < sched->pollers) {
         sched->active++;
     } else {
+        /* What it has queued itself is for those who wait for events: nobody else tells them. */
+        if (sched->queue.first && sched->waiting > 0 && !sched->notified) {
+            sched->notified = true;
+            sched_notify(sched);
+        }
         sched->spares++;
         while (sched->promoted == 0 && !sched->quit)
             pthread_cond_wait(&sched->spare_cond, &sched->lock);
