@@ -67,11 +67,11 @@ def test_who_comes_before_it_decides_first(mta):
 
 
 @pytest.mark.parametrize('stage, answer', [('connect', CLOSE), ('connect', '554 no'), ('connect', HANG), ('EHLO', '500 what'), ('EHLO', CLOSE),
-                                           ('MAIL', CLOSE), ('MAIL', HANG), ('RCPT', CLOSE), ('DATA', CLOSE), ('content', CLOSE)])
+                                           ('MAIL', CLOSE), ('MAIL', HANG), ('RCPT', CLOSE), ('DATA', CLOSE)])
 def test_what_fails_before_the_final_dot_may_be_accepted(mta, stage, answer):
     mark = mta.log.mark()
     with mta.sink('other', {stage: answer}) as sink:
-        reply = send(mta, 'lenient', 'line\n' * 100000 if stage == 'content' else 'x')
+        reply = send(mta, 'lenient')
         assert all(not talk.messages for talk in sink.connections)
     copies(mta, reply)
     mta.log.wait(r'warning: inspector smtp: not inspected: filter 127\.0\.0\.1:\d+: .*; on_failure=accept', mark, 'filter')
