@@ -836,7 +836,7 @@ static void threads_are_bounded(void **state)
         add_script(sched, -1, i, be_a_crowd, &test);
     sched_run(sched);
     assert_true(atomic_load(&test.most_threads) >= before + 3);
-    assert_true(atomic_load(&test.most_threads) <= before + 2 + 4 - 1); /* the caller is one of them */
+    assert_true(atomic_load(&test.most_threads) <= before + 2 + 4); /* the caller is one of them; one may be on its way back from a gate */
     assert_int_equal(count_threads(), before);
     sched_free(sched);
 }

@@ -287,9 +287,7 @@ void sched_work(Sched *sched, bool active)
     pthread_mutex_lock(&sched->lock);
     sched->active += !active;
     while (!sched->quit) {
-        /* Not on the way back from a gate: polling unlocks, and who is neither active nor at a gate would be one too
-         * many. */
-        if (!worker.away && sched->queue.first && sched->waiting == 0 && sched->ran >= SCHED_POLL_EVERY)
+        if (sched->queue.first && sched->waiting == 0 && sched->ran >= SCHED_POLL_EVERY)
             take_events(sched, false);
         /* The next one in line at the gate often has the place by now: this thread need not become active to run it. */
         Task *first = sched->queue.first;
