@@ -897,6 +897,23 @@ static Step quit_soon(Script *script, TaskRef self, unsigned reasons)
     return step_park(0, CLOCK_NEVER);
 }
 
+static Step run_three_times(Script *script, TaskRef self, unsigned reasons)
+{
+    return script->run < 2 ? step_again() : step_end();
+}
+
+/* Whatever each thread is doing just then: waiting, or taking a look at the descriptors between two tasks. */
+static void the_end_reaches_every_thread(void **state)
+{
+    for (int round = 0; round < 300; round++) {
+        Sched *sched = new_sched(3);
+        for (int i = 0; i < 33 + round % 64; i++)
+            add_script(sched, -1, i, run_three_times, NULL);
+        sched_run(sched);
+        sched_free(sched);
+    }
+}
+
 static void quitting_frees_what_is_left(void **state)
 {
     for (unsigned pollers = 1; pollers <= 4; pollers++) {
@@ -1003,6 +1020,7 @@ int main(void)
         cmocka_unit_test(gates_follow_each_other),
         cmocka_unit_test(threads_are_bounded),
         cmocka_unit_test(who_comes_back_from_a_gate_goes_on),
+        cmocka_unit_test(the_end_reaches_every_thread),
         cmocka_unit_test(quitting_frees_what_is_left),
         cmocka_unit_test(a_scheduler_that_never_ran_frees_its_tasks),
         cmocka_unit_test(an_idle_scheduler_costs_nothing),

@@ -254,8 +254,9 @@ static void run_task(Worker *worker, Task *task)
         gate_leave(sched, g_steal_pointer(&worker->gate));
 }
 
-/* A thread back from a gate. True: it is active. The lock is held, but not while it sleeps. */
-static bool become_active(Worker *worker)
+/* A thread back from a gate: afterwards it is active, or the scheduler ends. The lock is held, but not while it
+ * sleeps. */
+static void become_active(Worker *worker)
 {
     Sched *sched = worker->sched;
 
@@ -272,11 +273,10 @@ static bool become_active(Worker *worker)
             pthread_cond_wait(&sched->spare_cond, &sched->lock);
         sched->spares--;
         if (sched->promoted == 0)
-            return false;
+            return;
         sched->promoted--;
     }
     worker->away = false;
-    return true;
 }
 
 void sched_work(Sched *sched, bool active)
@@ -286,16 +286,16 @@ void sched_work(Sched *sched, bool active)
     sched_worker = &worker;
     pthread_mutex_lock(&sched->lock);
     sched->active += !active;
+    /* Each step may let go of the lock, so only one is taken before quit is looked at again: who has taken the event
+     * that told of it must not wait for another. */
     while (!sched->quit) {
-        if (sched->queue.first && sched->waiting == 0 && sched->ran >= SCHED_POLL_EVERY)
+        const Task *first = sched->queue.first;
+        if (first && sched->waiting == 0 && sched->ran >= SCHED_POLL_EVERY)
             take_events(sched, false);
-        /* The next one in line at the gate often has the place by now: this thread need not become active to run it. */
-        Task *first = sched->queue.first;
-        if (worker.away && !(first && first->gate) && !become_active(&worker))
-            break;
-        Task *task = task_dequeue(sched);
-        if (task)
-            run_task(&worker, task);
+        else if (worker.away && !(first && first->gate)) /* the next at the gate runs on an inactive thread as well */
+            become_active(&worker);
+        else if (first)
+            run_task(&worker, task_dequeue(sched));
         else
             take_events(sched, true);
     }
