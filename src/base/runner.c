@@ -1,10 +1,12 @@
 /* runner.c - the side that asks. */
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/fd.h"
 #include "base/runner_private.h"
 
 #include <errno.h>
 #include <grp.h>
+#include <poll.h>
 #include <pwd.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -81,6 +83,7 @@ Runner *runner_start(const RunnerProgram *program, GError **error)
     if (pid == 0)
         runner_serve(&plan, ends[1]);
     close(ends[1]);
+    fd_set_nonblock(ends[0], true);
     Runner *runner = g_new0(Runner, 1);
     runner->socket = ends[0];
     runner->pid = pid;
@@ -111,7 +114,23 @@ static bool add_strings(int file, char **strings)
     return true;
 }
 
-int runner_begin(Runner *runner, const RunnerRequest *request, GError **error)
+static bool ask(const Runner *runner, const RunnerPacket *packet, const int *fds, gint64 deadline)
+{
+    struct pollfd room = {.fd = runner->socket, .events = POLLOUT};
+
+    while (!fd_send(runner->socket, packet, sizeof *packet, fds, RUNNER_FDS)) {
+        int timeout = clock_poll_timeout(deadline);
+        if (errno != EAGAIN)
+            return false;
+        if (timeout == 0 || (poll(&room, 1, timeout) < 0 && errno != EINTR)) {
+            errno = ETIMEDOUT;
+            return false;
+        }
+    }
+    return true;
+}
+
+int runner_begin(Runner *runner, const RunnerRequest *request, gint64 deadline, GError **error)
 {
     RunnerPacket packet = {.arguments = g_strv_length(request->argv),
                            .variables = g_strv_length(request->environment),
@@ -130,7 +149,7 @@ int runner_begin(Runner *runner, const RunnerRequest *request, GError **error)
                            [RUNNER_INPUT] = request->input,
                            [RUNNER_OUTPUT] = request->output,
                            [RUNNER_ERRORS] = request->errors};
-    if (!fd_send(runner->socket, &packet, sizeof packet, fds, RUNNER_FDS)) {
+    if (!ask(runner, &packet, fds, deadline)) {
         fail_errno(error, "runner");
         return -1;
     }

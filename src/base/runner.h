@@ -48,8 +48,8 @@ typedef struct {
 } RunnerResult;
 
 /* Any thread. Returns a descriptor that becomes readable when the program has ended; closing it before kills the
- * program. -1: error. */
-int runner_begin(Runner *runner, const RunnerRequest *request, GError **error);
+ * program. -1: error, also when the runner is so busy that it takes no request until the deadline (clock_ms()). */
+int runner_begin(Runner *runner, const RunnerRequest *request, gint64 deadline, GError **error);
 /* What came of it; closes run. ret_file: with_file: the file, to read (caller closes); -1 when there is none or it is
  * no regular file any more. False: the runner is gone. */
 bool runner_finish(int run, RunnerResult *ret, int *ret_file, GError **error);

@@ -21,6 +21,7 @@
 typedef struct {
     pid_t pid; /* leader of its session and group */
     int socket;
+    int report; /* gets an errno if the program cannot be started, and ends with exec() */
     char *path; /* of its private directory; NULL: none */
     int directory;
     bool abandoned; /* who asked for it is gone */
@@ -39,6 +40,7 @@ static void run_free(gpointer data)
     if (run->path)
         runner_copy_remove(run->path, run->directory);
     fd_clear(&run->socket);
+    fd_clear(&run->report);
     fd_clear(&run->directory);
     g_free(run->path);
     g_free(run);
@@ -80,21 +82,14 @@ static void put_path(char **argv, const char *path)
     }
 }
 
-/* Waits for exec(). 0, or why it failed. */
-static int started(int report)
-{
-    int failure = 0;
-    ssize_t len = read(report, &failure, sizeof failure);
-
-    return len == sizeof failure ? failure : 0;
-}
-
+/* Does not wait for exec(), which may hang on a file system that does: end_run() looks at the report. */
 static int spawn(const Server *server, Run *run, RunnerStart *start)
 {
     int report[2];
 
-    if (pipe2(report, O_CLOEXEC) < 0)
+    if (pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0)
         return errno;
+    run->report = report[0];
     run->pid = fork();
     if (run->pid == 0) {
         start->report = report[1];
@@ -104,11 +99,6 @@ static int spawn(const Server *server, Run *run, RunnerStart *start)
     }
     int failure = run->pid < 0 ? errno : 0;
     close(report[1]);
-    if (failure == 0)
-        failure = started(report[0]);
-    close(report[0]);
-    if (failure && run->pid > 0)
-        waitpid(run->pid, NULL, 0);
     return failure;
 }
 
@@ -157,7 +147,7 @@ static bool take_request(Server *server)
         return false;
     Run *run = g_new0(Run, 1);
     run->socket = fds[RUNNER_RUN];
-    run->directory = -1;
+    run->report = run->directory = -1;
     int failure = start_run(server, run, &packet, fds);
     for (int i = RUNNER_STRINGS; i < RUNNER_FDS; i++)
         close(fds[i]);
@@ -172,12 +162,22 @@ static bool take_request(Server *server)
 
 /* --- ending --- */
 
+/* Its leader may not have made the group yet. */
+static void kill_run(const Run *run)
+{
+    kill(run->pid, SIGKILL);
+    kill(-run->pid, SIGKILL);
+}
+
 /* info: of its leader, which is not reaped yet, so that its group's number can be nobody else's. */
 static void end_run(Server *server, Run *run, const siginfo_t *info)
 {
     RunnerResult result = {.kind = info->si_code == CLD_EXITED ? RUN_EXITED : RUN_KILLED, .value = info->si_status};
+    int failure;
 
     kill(-run->pid, SIGKILL); /* what it left in its group */
+    if (read(run->report, &failure, sizeof failure) == sizeof failure)
+        result = (RunnerResult){.kind = RUN_FAILED, .value = failure};
     auto_fd file = run->path ? runner_copy_open(run->directory) : -1;
     tell(run, result, file);
     g_ptr_array_remove_fast(server->runs, run);
@@ -204,7 +204,7 @@ static void kill_strays(const Server *server)
         pid_t pid = (pid_t)strtol(at, &end, 10);
         if (end == at)
             return;
-        if (!find_run(server, getsid(pid)))
+        if (!find_run(server, pid) && !find_run(server, getsid(pid)))
             kill(pid, SIGKILL);
         at = end;
     }
@@ -234,7 +234,7 @@ static void kill_abandoned(Server *server, const struct pollfd *polls)
         if (polls[i].fd != run->socket || !polls[i].revents || run->abandoned)
             continue;
         run->abandoned = true; /* it is reaped like any other */
-        kill(-run->pid, SIGKILL);
+        kill_run(run);
     }
 }
 
@@ -247,7 +247,7 @@ static void stop(Server *server)
 
     server->runs = g_ptr_array_new();
     for (guint i = 0; i < runs->len; i++)
-        kill(-((Run *)runs->pdata[i])->pid, SIGKILL);
+        kill_run(runs->pdata[i]);
     while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
         kill_strays(server);
     g_ptr_array_set_size(runs, 0);

@@ -26,12 +26,12 @@ typedef struct {
     int file;
 } Ended;
 
-static int begin(Runner *runner, const char *script, const char *input, bool with_file, int output)
+static int try_to_begin(Runner *runner, const char *script, const char *input, bool with_file, int output,
+                        gint64 deadline)
 {
     char *argv[] = {(char *)"sh", (char *)"-c", (char *)script, (char *)"name", (char *)"in " RUNNER_FILE, NULL};
     char *environment[] = {(char *)"A=1", (char *)"B=two words", NULL};
     auto_fd stdin_fd = memfd_create("in", MFD_CLOEXEC);
-    g_autoptr(GError) error = NULL;
 
     assert_true(fd_write_all(stdin_fd, input, strlen(input)));
     assert_int_equal(lseek(stdin_fd, 0, SEEK_SET), 0);
@@ -43,7 +43,13 @@ static int begin(Runner *runner, const char *script, const char *input, bool wit
                              .output = output,
                              .errors = STDERR_FILENO,
                              .with_file = with_file};
-    int run = runner_begin(runner, &request, &error);
+    return runner_begin(runner, &request, deadline, NULL);
+}
+
+static int begin(Runner *runner, const char *script, const char *input, bool with_file, int output)
+{
+    int run = try_to_begin(runner, script, input, with_file, output, clock_ms() + PATIENCE_MS);
+
     assert_true(run >= 0);
     return run;
 }
@@ -208,6 +214,50 @@ static void a_killed_runner_leaves_no_program(void **state)
     close(output[1]);
 }
 
+static void a_runner_that_stands_still_holds_nobody(void **state)
+{
+    Runner *runner = runner_start(&shell, NULL);
+    g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(int));
+    int output[2];
+
+    assert_int_equal(pipe2(output, O_CLOEXEC), 0);
+    int run = begin(runner, "echo $PPID", "", false, output[1]);
+    pid_t pid = read_pid(output[0]);
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    for (gint64 start = clock_ms(); run >= 0; assert_true(clock_ms() < start + PATIENCE_MS)) {
+        g_array_append_val(runs, run); /* until the socket is full */
+        run = try_to_begin(runner, "exit 3", "", false, output[1], clock_ms() + 100);
+    }
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    for (guint i = 0; i < runs->len; i++) {
+        RunnerResult result;
+        wait_readable(g_array_index(runs, int, i));
+        assert_true(runner_finish(g_array_index(runs, int, i), &result, NULL, NULL));
+        assert_int_equal(result.kind, RUN_EXITED);
+        assert_int_equal(result.value, i == 0 ? 0 : 3);
+    }
+    runner_stop(runner);
+    close(output[0]);
+    close(output[1]);
+}
+
+/* Also in the moment between its fork and exec. */
+static void a_run_given_up_at_once_ends(void **state)
+{
+    Runner *runner = runner_start(&shell, NULL);
+    int output[2];
+    char octet;
+
+    assert_int_equal(pipe2(output, O_CLOEXEC), 0);
+    for (int i = 0; i < 200; i++)
+        close(begin(runner, "sleep 1000", "", false, output[1]));
+    close(output[1]);
+    wait_readable(output[0]); /* all that had the other end are gone */
+    assert_int_equal(read(output[0], &octet, 1), 0);
+    runner_stop(runner);
+    close(output[0]);
+}
+
 static void limits_hold(void **state)
 {
     RunnerProgram limited = shell;
@@ -275,6 +325,8 @@ int main(void)
         cmocka_unit_test(who_asks_no_longer_ends_it),
         cmocka_unit_test(what_left_its_group_ends_with_the_runner),
         cmocka_unit_test(a_killed_runner_leaves_no_program),
+        cmocka_unit_test(a_runner_that_stands_still_holds_nobody),
+        cmocka_unit_test(a_run_given_up_at_once_ends),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(what_cannot_run_is_told),
         cmocka_unit_test(it_runs_as_its_user),

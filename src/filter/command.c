@@ -247,7 +247,7 @@ static bool start(CommandRun *run, GError **error)
                              .output = output,
                              .errors = errors,
                              .with_file = command_arguments_with_file(command->arguments)};
-    run->run = runner_begin(command->runner, &request, error);
+    run->run = runner_begin(command->runner, &request, run->inspection->deadline, error);
     return run->run >= 0;
 }
 
