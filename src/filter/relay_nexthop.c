@@ -182,11 +182,10 @@ Outcome relay_pass(Session *session, const char *line, Reply **ret_reply)
     return outcome_done();
 }
 
-Outcome relay_room(Session *session, size_t len)
+/* In content a lost next hop is no answer yet: the engine reads on and asks at the final dot. */
+static Outcome in_content(Session *session, ClientStatus status, const GError *error)
 {
     Relay *relay = session->service;
-    g_autoptr(GError) error = NULL;
-    ClientStatus status = client_try_room(relay->nexthop, len, &error);
 
     if (status == CLIENT_WAIT)
         return client_wait(relay->nexthop, session, &relay->watch);
@@ -197,17 +196,20 @@ Outcome relay_room(Session *session, size_t len)
     return outcome_done();
 }
 
+Outcome relay_room(Session *session, size_t len)
+{
+    Relay *relay = session->service;
+    g_autoptr(GError) error = NULL;
+    ClientStatus status = client_try_room(relay->nexthop, len, &error);
+
+    return in_content(session, status, error);
+}
+
 Outcome relay_end_content(Session *session, Reply **ret_reply)
 {
     Relay *relay = session->service;
     g_autoptr(GError) error = NULL;
     ClientStatus status = client_try_end_content(relay->nexthop, ret_reply, &error);
 
-    if (status == CLIENT_WAIT)
-        return client_wait(relay->nexthop, session, &relay->watch);
-    if (status == CLIENT_FAILED) {
-        relay_log_failure(relay, error);
-        relay->lost = true;
-    }
-    return outcome_done();
+    return in_content(session, status, error);
 }

@@ -299,21 +299,3 @@ def is_runner_of(pid, directory):
 def delivered(mta):
     with mta.session('do') as client:
         return client.message('Do: exit 0\n\nx\n', wanted='~(250|451) .*').code == 250
-
-
-@pytest.mark.parametrize('inspectors, complaint', [
-    ('{ command: user=nobody }', 'command: argv= is missing'),
-    ('{ command: argv=/no/such }', 'program /no/such: No such file or directory'),
-    ('{ command: argv=/bin/true, user=root }', 'must be neither root nor mail_owner'),
-    ('{ command: argv=/bin/true, usr=nobody }', 'unknown attribute "usr"'),
-    ('{ command: argv=/bin/true, exit=1:refuse }', 'expected STATUS:VERDICT'),
-    ('{ command: argv=/bin/true ${nothing} }', 'unknown name behind'),
-    ('{ command: argv=/bin/true, on_failure=reject }', 'tempfail, accept or quarantine is expected'),
-    ('{ commnd: argv=/bin/true }', '"commnd" is no kind of inspector'),
-    ('command', 'expected { KIND: attribute=value'),
-])
-def test_mistakes_stop_the_start(sut, inspectors, complaint):
-    with pytest.raises(AssertionError) as raised:
-        with sut(services={'bad': f'filter -o filter_nexthop=127.0.0.1:{{next}} -o {{ filter_inspectors = {inspectors} }}'}):
-            pass
-    assert complaint in str(raised.value)
