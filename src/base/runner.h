@@ -4,7 +4,8 @@
  * Program, user and limits are fixed when the runner starts; who asks later gives arguments and input. When a run ends
  * for whatever reason, nothing of it is left: its process group is killed, and whoever left the group is killed too
  * (the runner is their reaper). The runner ends with the process that started it, and so do its programs. A runner that
- * is killed takes the programs along, but not what these had started. */
+ * is killed takes the programs along, but not what these had started; private copies that it left go with the start of the
+ * next one in the same directory for the same user. */
 #pragma once
 #include <glib.h>
 #include <stdbool.h>

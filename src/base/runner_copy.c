@@ -6,12 +6,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CHUNK 65536
-#define DEPTH_MAX 16 /* of what a program may leave in its directory */
+#define COPY_PREFIX "gatepost-"
+#define COPY_NAME_LEN (strlen(COPY_PREFIX) + 16)
+#define LEFT_AFTER_S 60 /* a copy that nobody holds is younger only while it is made */
+#define DEPTH_MAX 16    /* of what a program may leave in its directory */
 
 static bool copy(int from, int to)
 {
@@ -45,11 +51,11 @@ int runner_copy_make(const RunnerPlan *plan, int input, char **ret_path)
 
     if (getrandom(&random, sizeof random, 0) != sizeof random)
         return -1;
-    g_autofree char *path = g_strdup_printf("%s/gatepost-%016" G_GINT64_MODIFIER "x", plan->directory, random);
+    g_autofree char *path = g_strdup_printf("%s/" COPY_PREFIX "%016" G_GINT64_MODIFIER "x", plan->directory, random);
     if (mkdir(path, 0700) < 0)
         return -1;
     auto_fd directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (directory < 0 || !fill(plan, directory, input)) {
+    if (directory < 0 || flock(directory, LOCK_EX | LOCK_NB) < 0 || !fill(plan, directory, input)) {
         int failure = errno;
         runner_copy_remove(path, directory);
         errno = failure;
@@ -97,4 +103,31 @@ void runner_copy_remove(const char *path, int directory)
     if (directory >= 0)
         empty(directory, DEPTH_MAX);
     rmdir(path);
+}
+
+static bool is_left(const RunnerPlan *plan, int copy)
+{
+    uid_t owner = plan->change_user ? plan->uid : geteuid();
+    struct stat status;
+
+    return fstat(copy, &status) == 0 && status.st_uid == owner && status.st_mtime < time(NULL) - LEFT_AFTER_S &&
+           flock(copy, LOCK_EX | LOCK_NB) == 0;
+}
+
+void runner_copy_sweep(const RunnerPlan *plan)
+{
+    DIR *entries = opendir(plan->directory);
+    const struct dirent *entry;
+
+    while (entries && (entry = readdir(entries))) {
+        if (!g_str_has_prefix(entry->d_name, COPY_PREFIX) || strlen(entry->d_name) != COPY_NAME_LEN)
+            continue;
+        auto_fd copy = openat(dirfd(entries), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (copy >= 0 && is_left(plan, copy)) {
+            empty(copy, DEPTH_MAX);
+            unlinkat(dirfd(entries), entry->d_name, AT_REMOVEDIR);
+        }
+    }
+    if (entries)
+        closedir(entries);
 }

@@ -37,9 +37,11 @@ typedef struct {
 } RunnerStart;
 G_NORETURN void runner_become(const RunnerPlan *plan, const RunnerStart *start);
 
-/* runner_copy.c: private copies. The new directory, with the file in it: both the program's user's. -1: errno. */
+/* runner_copy.c: private copies. Each is locked (flock) by the runner that made it: what a killed one left is known by
+ * that, and swept away by the next to start. The new directory, with the file in it: both the program's user's. -1: errno. */
 int runner_copy_make(const RunnerPlan *plan, int input, char **ret_path);
 /* The file as it is now, if it is regular; else -1. */
 int runner_copy_open(int directory);
 /* Removes the directory with all that is in it. */
 void runner_copy_remove(const char *path, int directory);
+void runner_copy_sweep(const RunnerPlan *plan);

@@ -293,6 +293,7 @@ void runner_serve(const RunnerPlan *plan, int socket)
     Server server = {.plan = plan, .socket = close_all_but(socket)};
 
     prepare(&server);
+    runner_copy_sweep(plan);
     for (;;) {
         guint count = server.runs->len;
         g_autofree struct pollfd *polls = g_new0(struct pollfd, count + 2);

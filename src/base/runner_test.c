@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -118,6 +119,49 @@ static void a_link_in_place_of_the_copy_is_no_copy(void **state)
     g_free(ended.output);
     runner_stop(runner);
     assert_int_equal(access("/etc/passwd", F_OK), 0);
+}
+
+/* Only what is old and nobody's: not another runner's copy, nor what is new. */
+static void what_a_killed_runner_left_is_swept_away(void **state)
+{
+    g_autofree char *place = g_dir_make_tmp("runner-test-XXXXXX", NULL);
+    g_autofree char *left = g_strconcat(place, "/gatepost-0123456789abcdef", NULL);
+    g_autofree char *below = g_strconcat(left, "/message", NULL);
+    g_autofree char *fresh = g_strconcat(place, "/gatepost-fedcba9876543210", NULL);
+    g_autofree char *other = g_strconcat(place, "/gatepost-notes", NULL);
+    struct timespec long_ago[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    RunnerProgram here = shell;
+
+    here.directory = place;
+    assert_int_equal(mkdir(left, 0700) | mkdir(fresh, 0700) | mkdir(other, 0700), 0);
+    assert_true(g_file_set_contents(below, "mail", -1, NULL));
+    assert_int_equal(utimensat(AT_FDCWD, left, long_ago, 0) | utimensat(AT_FDCWD, other, long_ago, 0), 0);
+    Runner *runner = runner_start(&here, NULL);
+    Ended ended = run_script(runner, "touch -d 2001-01-01 . && echo ready && pwd", "mail\n", true);
+    assert_int_equal(ended.result.value, 0);
+    close(ended.file);
+    g_free(ended.output);
+    assert_int_equal(access(left, F_OK), -1);
+    assert_int_equal(access(fresh, F_OK), 0);
+    assert_int_equal(access(other, F_OK), 0);
+
+    int output[2];
+    char octet;
+    assert_int_equal(pipe2(output, O_CLOEXEC), 0);
+    int run = begin(runner, "touch -d 2001-01-01 .; echo; sleep 1000", "mail\n", true, output[1]);
+    wait_readable(output[0]);
+    assert_int_equal(read(output[0], &octet, 1), 1);
+    Runner *second = runner_start(&here, NULL);
+    ended = run_script(second, "ls -d ../gatepost-* | wc -l", "mail\n", true);
+    assert_string_equal(ended.output, "4\n"); /* fresh, notes, the first's copy, its own */
+    close(ended.file);
+    g_free(ended.output);
+    close(run);
+    runner_stop(second);
+    runner_stop(runner);
+    close(output[0]);
+    close(output[1]);
+    assert_int_equal(rmdir(fresh) | rmdir(other) | rmdir(place), 0);
 }
 
 static bool is_alive(pid_t pid)
@@ -321,6 +365,7 @@ int main(void)
         cmocka_unit_test(a_program_runs),
         cmocka_unit_test(a_private_copy_can_be_changed),
         cmocka_unit_test(a_link_in_place_of_the_copy_is_no_copy),
+        cmocka_unit_test(what_a_killed_runner_left_is_swept_away),
         cmocka_unit_test(nothing_is_left_behind),
         cmocka_unit_test(who_asks_no_longer_ends_it),
         cmocka_unit_test(what_left_its_group_ends_with_the_runner),
