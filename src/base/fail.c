@@ -3,7 +3,13 @@
 
 #include <errno.h>
 
-G_DEFINE_QUARK(fail_error_quark, fail_error)
+FAIL_DEFINE_DOMAIN(fail_error)
+
+/* GLib makes the lock of its domains with the first error; no thread runs yet that could see it half made. */
+__attribute__((constructor)) static void make_first_error(void)
+{
+    g_error_free(g_error_new_literal(FAIL_ERROR, 0, "none yet"));
+}
 
 bool fail(GError **error, const char *format, ...)
 {

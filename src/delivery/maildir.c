@@ -1,5 +1,6 @@
 /* maildir.c - delivery into a Maildir. */
 #include "delivery/maildir.h"
+#include "base/fail.h"
 #include "base/fd.h"
 
 #include <dirent.h>
@@ -12,7 +13,7 @@
 
 #define BUFFER_SIZE 65536
 
-G_DEFINE_QUARK(maildir - error - quark, maildir_error)
+FAIL_DEFINE_DOMAIN(maildir_error)
 
 /* With errno. */
 static bool maildir_fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);

@@ -24,7 +24,7 @@
 #define WAL_KEPT "4194304" /* octets of the log file that stay when it was longer */
 #define LOCK_PAUSE_US 10000
 
-G_DEFINE_QUARK(quarantine_error_quark, quarantine_error)
+FAIL_DEFINE_DOMAIN(quarantine_error)
 
 static const char schema[] =
     "CREATE TABLE message(id TEXT PRIMARY KEY NOT NULL, stored INTEGER NOT NULL, size INTEGER NOT NULL,"

@@ -2,6 +2,7 @@
  * can be tried again; the blocking functions try, and poll() with the step's deadline. */
 #include "smtp/client.h"
 #include "base/clock.h"
+#include "base/fail.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "smtp/encoder.h"
@@ -55,7 +56,7 @@ struct Client {
     bool heard_garbage;
 };
 
-G_DEFINE_QUARK(client_error_quark, client_error)
+FAIL_DEFINE_DOMAIN(client_error)
 
 static bool fail_with(Client *client, GError **error, ClientError code)
 {

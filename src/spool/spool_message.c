@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-G_DEFINE_QUARK(spool - error - quark, spool_error)
+FAIL_DEFINE_DOMAIN(spool_error)
 
 struct SpoolMessage {
     int fd;

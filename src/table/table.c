@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <string.h>
 
-G_DEFINE_QUARK(table - error - quark, table_error)
+FAIL_DEFINE_DOMAIN(table_error)
 
 static const TableBackend *const backends[] = {
     &table_btree,  &table_cidr,   &table_environ,  &table_fail,     &table_hash,

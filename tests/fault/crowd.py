@@ -30,7 +30,7 @@ async def send(port, sent, content):
             writer.write(line)
         while True:
             text = await reader.readline()
-            assert re.match(rb'\d\d\d[ -]', text), f'message {sent.number}: {text!r}'
+            assert re.match(rb'\d\d\d[ -]', text), f'{sent}: {text!r} to {(line or b"connecting")[:40]!r}'
             if text[3:4] == b' ':
                 return int(text[:3])
 
