@@ -22,6 +22,7 @@ Sched *sched_new(unsigned pollers, GError **error)
     g_assert(pollers > 0);
     pthread_mutex_init(&sched->lock, NULL);
     pthread_cond_init(&sched->spare_cond, NULL);
+    pthread_cond_init(&sched->overseer_cond, NULL);
     sched->chunks = g_ptr_array_new_with_free_func(g_free);
     sched->gates = g_ptr_array_new_with_free_func(g_free);
     sched->threads = g_array_new(FALSE, FALSE, sizeof(pthread_t));
@@ -97,8 +98,17 @@ void sched_run(Sched *sched)
     sched->quit |= sched->tasks == 0;
     pthread_mutex_unlock(&sched->lock);
 
+    pthread_t overseer;
+    bool overseen = sched->pollers > 1 && sched_start_overseer(sched, &overseer);
+
     sched_work(sched, false);
 
+    if (overseen) { /* first, as it too makes threads */
+        pthread_mutex_lock(&sched->lock);
+        pthread_cond_signal(&sched->overseer_cond);
+        pthread_mutex_unlock(&sched->lock);
+        pthread_join(overseer, NULL);
+    }
     /* A thread stores the ones it made before it ends, so the array is empty only when all have ended. */
     pthread_mutex_lock(&sched->lock);
     while (sched->threads->len > 0) {
@@ -138,6 +148,7 @@ void sched_free(Sched *sched)
     if (sched->timer_fd >= 0)
         close(sched->timer_fd);
     pthread_cond_destroy(&sched->spare_cond);
+    pthread_cond_destroy(&sched->overseer_cond);
     pthread_mutex_destroy(&sched->lock);
     g_free(sched);
 }

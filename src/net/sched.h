@@ -7,7 +7,7 @@
  * A wait holds a thread only behind a gate: a task that must block (dialogue with the filter, fsync, a blocking library)
  * returns step_gate(); it is run again with WAKE_GATE once it has a place, may then block, and gives the place back by
  * returning. While it blocks, another thread takes its part of the polling. Threads are at most
- * pollers + the sum of all gates' places, made as they are needed.
+ * 1 + pollers + the sum of all gates' places, made as they are needed.
  *
  * Tasks are named by TaskRef (slot and generation), never by pointer: a wake for a task that has ended is dropped.
  * The lock is a leaf: no I/O but epoll_ctl and eventfd under it, and no other lock. */

@@ -2,6 +2,7 @@
  *
  *     sched.c         adding, waking, running, ending: what callers see
  *     sched_worker.c  threads: polling, running a task, what follows from its Step
+ *     sched_help.c    how many of them are at it
  *     sched_task.c    slots, run queue, states; lines at gates
  *     sched_timer.c   the heap of deadlines
  *
@@ -25,6 +26,9 @@
 #define SCHED_EVENT_REF 0    /* epoll data of event_fd and timer_fd: no TaskRef is that small */
 #define SCHED_TIMER_REF 1
 #define SCHED_SECOND_FD (1u << 31) /* in a TaskRef's slot number: the event is that of sched_watch() */
+#define SCHED_CROWD 64             /* tasks queued that are too many for who is active */
+#define SCHED_LOOK_MS 5            /* a task that takes longer than two of them no longer holds up the others */
+#define SCHED_CALM_LOOKS 4         /* then nobody looks until a task runs */
 #define SCHED_RETRY_MS 100         /* until a descriptor is tried again that the kernel had no memory to watch */
 
 typedef enum { TASK_FREE, TASK_QUEUED, TASK_RUNNING, TASK_PARKED, TASK_AT_GATE } TaskState;
@@ -50,6 +54,7 @@ struct Task {
 
 typedef struct {
     Task *first, *last;
+    unsigned len;
 } TaskList;
 
 typedef struct {
@@ -69,7 +74,8 @@ struct Gate {
 
 struct Sched {
     pthread_mutex_t lock;
-    pthread_cond_t spare_cond; /* threads that have come out of a gate while all pollers' parts are taken */
+    pthread_cond_t spare_cond; /* threads that are not needed now */
+    pthread_cond_t overseer_cond;
     int epoll_fd, event_fd, timer_fd;
 
     GPtrArray *chunks; /* of Task[SCHED_CHUNK] */
@@ -83,11 +89,13 @@ struct Sched {
 
     unsigned pollers;
     unsigned active;   /* threads that run tasks or wait for events; at most pollers. Not those behind a gate */
-    unsigned waiting;  /* of those: in epoll_wait */
+    unsigned waiting;  /* of those: in epoll_wait; one at most, but for a moment */
     unsigned spares;   /* threads asleep on spare_cond */
     unsigned promoted; /* of those: become active as soon as they wake */
     unsigned ran;      /* tasks run since the last look at the descriptors */
     bool notified;     /* event_fd was written to and no thread has seen it yet */
+    guint64 ended;     /* runs of tasks */
+    bool overseer_rests;
     bool running, quit;
     bool warned_watch, warned_thread;
     GArray *threads; /* pthread_t that nobody has joined yet */
@@ -98,7 +106,7 @@ typedef struct {
     Sched *sched;
     Task *task; /* runs now */
     Gate *gate; /* the place that it has */
-    bool away;  /* behind a gate, or back and not active yet */
+    bool away;  /* not active: behind a gate, or not needed */
 } Worker;
 extern _Thread_local Worker *sched_worker; /* the calling thread's, or NULL */
 
@@ -127,6 +135,11 @@ void timers_run(Sched *sched);                      /* timer_fd has come: queues
 
 /* sched_worker.c */
 void sched_work(Sched *sched, bool active);
-void sched_notify(Sched *sched);            /* wakes one thread in epoll_wait, this one or the next to come */
 void sched_unlock_and_notify(Sched *sched); /* after queueing something from outside */
 void sched_release_all(Sched *sched);       /* frees the tasks that are left; no thread runs */
+
+/* sched_help.c */
+void sched_notify(Sched *sched);              /* wakes one thread in epoll_wait, this one or the next to come */
+void sched_get_help_and_unlock(Sched *sched); /* before a task runs, its thread's state set accordingly */
+/* Until quit is set and overseer_cond signalled. False: goes on without, which is logged. */
+bool sched_start_overseer(Sched *sched, pthread_t *ret_thread);

@@ -12,6 +12,7 @@ static void list_append(TaskList *list, Task *task)
     else
         list->first = task;
     list->last = task;
+    list->len++;
 }
 
 static void list_remove(TaskList *list, Task *task)
@@ -25,6 +26,7 @@ static void list_remove(TaskList *list, Task *task)
     else
         list->last = task->prev;
     task->next = task->prev = NULL;
+    list->len--;
 }
 
 static void list_prepend(TaskList *list, Task *task)
@@ -36,6 +38,7 @@ static void list_prepend(TaskList *list, Task *task)
     else
         list->last = task;
     list->first = task;
+    list->len++;
 }
 
 Task *task_at(Sched *sched, guint32 index)

@@ -747,6 +747,28 @@ static void polling_goes_on_while_a_thread_blocks(void **state)
     sched_free(sched);
 }
 
+/* The same without a gate, though none should: whoever takes long holds up nobody for long. */
+static Step wait_for_other(Script *script, TaskRef self, unsigned reasons)
+{
+    GateTest *test = script->shared;
+
+    meeting_set(&test->meeting, 1);
+    meeting_wait(&test->meeting, 2);
+    return step_end();
+}
+
+static void a_long_task_holds_up_nobody(void **state)
+{
+    GateTest test = {.meeting = MEETING_INIT};
+    Sched *sched = new_sched(3);
+
+    add_script(sched, -1, 0, wait_for_other, &test);
+    add_script(sched, -1, 0, wait_for_other, &test);
+    add_script(sched, -1, 0, free_the_blocked, &test);
+    sched_run(sched);
+    sched_free(sched);
+}
+
 static Step wait_at_gate(Script *script, TaskRef self, unsigned reasons)
 {
     GateTest *test = script->shared;
@@ -1016,6 +1038,7 @@ int main(void)
         cmocka_unit_test(a_gate_lets_in_as_many_as_it_has_places),
         cmocka_unit_test(a_gate_serves_in_order),
         cmocka_unit_test(polling_goes_on_while_a_thread_blocks),
+        cmocka_unit_test(a_long_task_holds_up_nobody),
         cmocka_unit_test(who_waits_too_long_leaves_the_line),
         cmocka_unit_test(gates_follow_each_other),
         cmocka_unit_test(threads_are_bounded),

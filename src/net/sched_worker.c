@@ -1,13 +1,12 @@
 /* sched_worker.c - the scheduler's threads.
  *
- * An active thread takes the first task of the run queue, or waits in epoll_wait when there is none. Idle threads all
- * wait there: the kernel wakes one of them per event, the last that came first, so no thread is woken for nothing and
- * nobody has to be handed the lead. Two descriptors in the set stand for what is not a task: event_fd for tasks queued
- * from outside, timer_fd for the earliest deadline. Both are edge-triggered: one write or expiry wakes one thread, and
- * they need no read.
+ * An active thread takes the first task of the run queue, or waits in epoll_wait when there is none. One waits there at
+ * most; who finds it taken sleeps until it is called (sched_help.c). Two descriptors in the set stand for what is not a
+ * task: event_fd for tasks queued from outside, timer_fd for the earliest deadline. Both are edge-triggered: one write
+ * or expiry wakes one thread, and they need no read.
  *
- * A thread whose task has a place at a gate may block, so it is not active while it runs that task. It comes back as an
- * active one if its part has not been taken over meanwhile, else it sleeps until the next one goes through a gate. */
+ * A thread whose task has a place at a gate may block, so it is not active while it runs that task. Back from there it
+ * goes on with what it has queued itself, if not too many are active. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/sched_private.h"
@@ -17,77 +16,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define STACK_SIZE (1024 * 1024)
-
 _Thread_local Worker *sched_worker;
-
-static void *run_thread(void *data)
-{
-    Sched *sched = data;
-
-    sched_work(sched, true);
-    return NULL;
-}
-
-/* Makes one more active thread; its part is already counted. Without the lock. */
-static void start_thread(Sched *sched)
-{
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all, old;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the first thread's business */
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK_SIZE);
-    int failure = pthread_create(&thread, &attr, run_thread, sched);
-    pthread_attr_destroy(&attr);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-
-    pthread_mutex_lock(&sched->lock);
-    bool warn = failure && !sched->warned_thread;
-    if (failure) {
-        sched->active--; /* tried again with the next task that runs */
-        sched->warned_thread = true;
-    } else {
-        g_array_append_val(sched->threads, thread);
-    }
-    pthread_mutex_unlock(&sched->lock);
-    if (warn)
-        log_warning("cannot start a thread: %s; going on with fewer", g_strerror(failure));
-}
-
-void sched_notify(Sched *sched)
-{
-    guint64 one = 1;
-
-    if (write(sched->event_fd, &one, sizeof one) < 0)
-        return; /* only a full counter can do that, and then the set has been told before */
-}
-
-/* Before a task runs: sees to it that somebody takes care of the rest meanwhile. Unlocks. */
-static void get_help_and_unlock(Sched *sched)
-{
-    bool tell = false, start = false;
-
-    if (sched->waiting > 0) {
-        tell = sched->queue.first && !sched->notified;
-        sched->notified |= tell;
-    } else if (sched->active < sched->pollers) {
-        sched->active++;
-        if (sched->spares > sched->promoted) {
-            sched->promoted++;
-            pthread_cond_signal(&sched->spare_cond);
-        } else {
-            start = true;
-        }
-    }
-    pthread_mutex_unlock(&sched->lock);
-    if (tell)
-        sched_notify(sched);
-    if (start)
-        start_thread(sched);
-}
 
 void sched_unlock_and_notify(Sched *sched)
 {
@@ -224,7 +153,7 @@ static void run_task(Worker *worker, Task *task)
         sched->active--;
     }
     sched->ran++;
-    get_help_and_unlock(sched);
+    sched_get_help_and_unlock(sched);
 
     worker->task = task;
     Step step = task->run(task->data, ref, reasons);
@@ -235,6 +164,7 @@ static void run_task(Worker *worker, Task *task)
     worker->task = NULL;
 
     pthread_mutex_lock(&sched->lock);
+    sched->ended++;
     switch (step.kind) {
     case STEP_AGAIN:
         task_queue(sched, task);
@@ -254,16 +184,15 @@ static void run_task(Worker *worker, Task *task)
         gate_leave(sched, g_steal_pointer(&worker->gate));
 }
 
-/* A thread back from a gate: afterwards it is active, or the scheduler ends. The lock is held, but not while it
- * sleeps. */
+/* Afterwards the thread is active, or the scheduler ends. The lock is held, but not while it sleeps. */
 static void become_active(Worker *worker)
 {
     Sched *sched = worker->sched;
 
-    if (sched->active < sched->pollers) {
+    if (sched->queue.first && sched->active < sched->pollers) {
         sched->active++;
     } else {
-        /* What it has queued itself is for those who wait for events: nobody else tells them. */
+        /* What it has queued itself is for who waits for events: nobody else tells it. */
         if (sched->queue.first && sched->waiting > 0 && !sched->notified) {
             sched->notified = true;
             sched_notify(sched);
@@ -277,6 +206,12 @@ static void become_active(Worker *worker)
         sched->promoted--;
     }
     worker->away = false;
+}
+
+static void rest(Worker *worker)
+{
+    worker->away = true;
+    worker->sched->active--;
 }
 
 void sched_work(Sched *sched, bool active)
@@ -296,6 +231,8 @@ void sched_work(Sched *sched, bool active)
             become_active(&worker);
         else if (first)
             run_task(&worker, task_dequeue(sched));
+        else if (sched->waiting > 0)
+            rest(&worker);
         else
             take_events(sched, true);
     }
