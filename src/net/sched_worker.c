@@ -189,7 +189,8 @@ static void become_active(Worker *worker)
 {
     Sched *sched = worker->sched;
 
-    if (sched->queue.first && sched->active < sched->pollers) {
+    /* None is active when no thread could be made in this one's place. */
+    if (sched->active == 0 || (sched->queue.first && sched->active < sched->pollers)) {
         sched->active++;
     } else {
         /* What it has queued itself is for who waits for events: nobody else tells it. */
