@@ -75,6 +75,8 @@ static int open_maildir(const char *path, GError **error)
         return -1;
     }
     for (size_t i = 0; i < G_N_ELEMENTS(parts); i++) {
+        if (faccessat(fd, parts[i], F_OK, 0) == 0) /* mkdirat() would wait for those that make files in there */
+            continue;
         if (mkdirat(fd, parts[i], 0700) == 0) {
             made = true;
         } else if (errno != EEXIST) {
