@@ -8,6 +8,7 @@
 #include "qmgr/qmgr.h"
 #include "smtpd/smtpd.h"
 
+#include <malloc.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -53,6 +54,9 @@ int services_main(int argc, char **argv)
         log_fatal("%s", error->message);
         return 1;
     }
+    /* One thread does most of the work, but any may have its turn: with an arena of its own each would keep as much
+     * memory as a whole crowd of clients once took. */
+    mallopt(M_ARENA_MAX, 1);
     for (size_t i = 0; i < G_N_ELEMENTS(mains); i++)
         if (strcmp(mains[i].command, process->command) == 0)
             return run(&mains[i], process);

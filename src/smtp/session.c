@@ -421,11 +421,20 @@ static Step session_run(void *data, TaskRef self, unsigned reasons)
     return flush(session, &step) ? step_again() : step;
 }
 
+/* The process ends before the session: whatever its client waits for, it learns that it shall come again. */
+static void say_that_it_ends(Session *session)
+{
+    session_replyf(session, "421 4.3.2 %s Service shutting down", session->limits->hostname);
+    stream_flush(&session->stream);
+}
+
 static void session_free(void *data)
 {
     Session *session = data;
 
     log_set_number(session->number);
+    if (session->phase != PHASE_CLOSING)
+        say_that_it_ends(session);
     session->class->disconnect(session);
     stream_clear(&session->stream);
     if (session->line)

@@ -426,6 +426,20 @@ static void shutting_down_says_421(void **state)
     closing = 0;
 }
 
+/* A session that is still there when the scheduler has ended. */
+static void a_process_that_ends_says_421(void **state)
+{
+    Sched *ending = sched_new(1, NULL);
+    int pair[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    fd_set_nonblock(pair[1], true);
+    session_start(ending, pair[1], &class, &limits, &account, &closing, 1, NULL);
+    sched_free(ending);
+    hear(pair[0], "421 4.3.2 mx Service shutting down\r\n");
+    hear_end(pair[0]);
+}
+
 static void *run(void *unused)
 {
     sched_run(sched);
@@ -472,6 +486,7 @@ int main(void)
         cmocka_unit_test(complete_lines_of_lost_content_are_counted),
         cmocka_unit_test(every_refusal_has_the_footer),
         cmocka_unit_test(shutting_down_says_421),
+        cmocka_unit_test(a_process_that_ends_says_421),
     };
     signal(SIGPIPE, SIG_IGN); /* a flood may meet a session that has hung up */
     return cmocka_run_group_tests(tests, start, stop);

@@ -45,7 +45,8 @@ async def send(port, sent, content):
         await asyncio.sleep(0.01 * (sent.number % 7))
         sent.dot_at = time.monotonic()
         sent.code = await answer(octets[20:])
-        await answer(b'QUIT\r\n')
+        if sent.code != 421:
+            await answer(b'QUIT\r\n')
     finally:
         sent.ended_at = time.monotonic()
         writer.close()
