@@ -89,7 +89,7 @@ struct Sched {
 
     unsigned pollers;
     unsigned active;   /* threads that run tasks or wait for events; at most pollers. Not those behind a gate */
-    unsigned waiting;  /* of those: in epoll_wait; one at most, but for a moment */
+    unsigned waiting;  /* of those: in epoll_wait; one at most */
     unsigned spares;   /* threads asleep on spare_cond */
     unsigned promoted; /* of those: become active as soon as they wake */
     unsigned ran;      /* tasks run since the last look at the descriptors */
