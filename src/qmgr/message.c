@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#define LOOK_AGAIN_MS 1000 /* a message that somebody else has locked */
+#define LOOK_AGAIN_MS 100 /* a message that somebody else has locked: most likely its writer, about to sync it */
 
 static void clear_result(void *data)
 {
