@@ -119,9 +119,9 @@ static bool ask(const Runner *runner, const RunnerPacket *packet, const int *fds
     struct pollfd room = {.fd = runner->socket, .events = POLLOUT};
 
     while (!fd_send(runner->socket, packet, sizeof *packet, fds, RUNNER_FDS)) {
-        int timeout = clock_poll_timeout(deadline);
         if (errno != EAGAIN)
             return false;
+        int timeout = clock_poll_timeout(deadline);
         if (timeout == 0 || (poll(&room, 1, timeout) < 0 && errno != EINTR)) {
             errno = ETIMEDOUT;
             return false;
