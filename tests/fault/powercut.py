@@ -7,7 +7,7 @@
         calls = shim.calls()
     for call in calls:
         state.apply(call)
-        for survival in (nothing, everything, Some(seed)):
+        for survival in (nothing, everything, undone, Some(seed)):
             write_tree(state.tree(root, survival), target)  # then start on target: is what was promised before there?
 
 The rules, those of POSIX at their strictest: an fsync of a file makes its content durable, not its name; an fsync of a directory
@@ -182,7 +182,18 @@ class Nothing:
         return ()
 
 
-everything, nothing = Everything(), Nothing()
+class Undone:
+    """Everything but what takes back: names that were removed, octets that were overwritten with zeros."""
+
+    def change(self, change):
+        return change.node is not None
+
+    def write(self, call):
+        if call.kind == 'truncate' or any(call.data):
+            yield from everything.write(call)
+
+
+everything, nothing, undone = Everything(), Nothing(), Undone()
 
 
 class Some:

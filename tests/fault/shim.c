@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 enum { CREATE = 1, MKDIR, WRITE, TRUNCATE, SYNC, RENAME, LINK, UNLINK, MARK };
-enum { FAIL_WRITE = 1, FAIL_SYNC = 2, FAIL_CREATE = 4 }; /* bits of Header.calls */
+enum { FAIL_WRITE = 1, FAIL_SYNC = 2, FAIL_CREATE = 4, FAIL_SYNC_FILE = 8 }; /* bits of Header.calls */
 
 typedef struct {
     int lock; /* pid of the holder; 0: free */
@@ -199,6 +199,13 @@ static int fails(uint32_t call, int fd, int at, const char *path)
     return hit;
 }
 
+static int is_file(int fd)
+{
+    struct stat status;
+
+    return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
 /* ---- the calls ---- */
 
 ssize_t write(int fd, const void *data, size_t len)
@@ -257,7 +264,7 @@ FTRUNCATE(ftruncate64, off64_t)
     int name(int fd) \
     { \
         REAL(name); \
-        if (fails(FAIL_SYNC, fd, 0, NULL)) \
+        if (fails(FAIL_SYNC, fd, 0, NULL) || (is_file(fd) && fails(FAIL_SYNC_FILE, fd, 0, NULL))) \
             return -1; \
         int begun = begin(); \
         int done = real(fd); \

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEADER = struct.Struct('iIIIII256s64sQQ')
+CALLS = 12  # where the header says which calls fail; with what, how often, and below which path come next
 RECORD = struct.Struct('IIQQQqIIII')
 KINDS = [None, 'create', 'mkdir', 'write', 'truncate', 'sync', 'rename', 'link', 'unlink', 'mark']
-WRITE, SYNC, CREATE = 1, 2, 4  # calls that may fail
+WRITE, SYNC, CREATE, SYNC_FILE = 1, 2, 4, 8  # calls that may fail; SYNC_FILE: directories can still be synced
 
 
 class Call(NamedTuple):
@@ -70,8 +71,11 @@ class Shim:
         return found
 
     def fail(self, calls, below, error=errno.EIO):
-        """Makes WRITE, SYNC, CREATE calls fail on files whose path begins with below; 0: none any more."""
-        self._write(0, calls, error, below, '', HEADER.size)
+        """Makes WRITE, SYNC, CREATE, SYNC_FILE calls fail on files whose path begins with below; 0: none any more. What is
+        recorded goes on being recorded; a call that failed is not."""
+        struct.pack_into('I', self.map, CALLS, 0)
+        struct.pack_into('II256s', self.map, CALLS + 4, error, 0, below.encode())
+        struct.pack_into('I', self.map, CALLS, calls)
 
     @property
     def failed(self):

@@ -1,29 +1,37 @@
-"""A power cut at any point: what was acknowledged is delivered once and whole, whatever part of the rest survived."""
+"""A power cut at any point: what was acknowledged is delivered once and whole, whatever part of the rest survived. To a next
+hop it may go twice only if the cut came between its 250 and the sync of that result."""
 import copy
 import os
 import pwd
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import zlib
 
 import pytest
 from harness.client import dot_stuff
-from harness.instance import AFTER, MASTER
+from harness.instance import AFTER, MASTER, wait_port
 from harness.peer import until
-from powercut import Some, State, everything, nothing, write_tree
+from nexthop import subject
+from powercut import Some, State, everything, nothing, undone, write_tree
 from processes import gone
-from shim import Shim
+from shim import SYNC_FILE, Shim
 
 pytestmark = pytest.mark.gatepost_only
-QUICK = 'minimal_backoff_time = 1s\nmaximal_backoff_time = 1s\nqueue_run_delay = 1s\ntransport_retry_time = 1s\n'
+QUICK = ('minimal_backoff_time = 1s\nmaximal_backoff_time = 1s\nqueue_run_delay = 1s\ntransport_retry_time = 1s\n'
+         'transport_maps = inline:{next.test=smtp:[127.0.0.1]:{next}}\n')
 # What recovers needs nobody who takes new mail.
-RECOVERY = ''.join(line + '\n' for line in MASTER.splitlines() if line.split()[0] in ('qmgr', 'virtual'))
+RECOVERY = ''.join(line + '\n' for line in MASTER.splitlines() if line.split()[0] in ('qmgr', 'virtual', 'smtp'))
 USERS = ('alice', 'bob', 'carol')
+HERE = os.path.dirname(os.path.abspath(__file__))
+REFUSAL = b'queue file write error'
 SENTINEL = 'ABCDEF12345'
 HELD = 100  # numbers from here on are kept on hold
+UNSYNCED = 50  # numbers from here on meet a disk that does not sync files
 
 
 def body(number):
@@ -33,24 +41,26 @@ def body(number):
     return line * (size // len(line) + 1) + f'end of {number}\n'
 
 
-def recipients(number):
-    return USERS[:1 + number % 3]
-
-
 def places(number):
     """Where a message ends up, once each."""
-    return ('hold',) if number >= HELD else recipients(number)
+    return ('hold',) if number >= HELD else USERS[:1 + number % 3] + (('next',) if number % 2 else ())
+
+
+def recipients(number):
+    return [f'{user}@next.test' if user == 'next' else f'{user}@virt.test'
+            for user in (places(number) if number < HELD else USERS)]
 
 
 class Work:
     """Sends messages and knows what was said of each."""
 
     def __init__(self):
-        self.ids = {}      # queue id to message number, of those that got 250
-        self.refused = []  # numbers of those that got another answer
+        self.ids = {}         # queue id to message number, of those that got 250
+        self.refused = []     # numbers of those that got another answer, in their order
+        self.broken_off = []  # numbers of those that did not come to their end
 
     def send(self, client, number):
-        client.envelope('', *(user + '@virt.test' for user in recipients(number)))
+        client.envelope('', *recipients(number))
         client.cmd('DATA', 354)
         client.sock.sendall(dot_stuff(f'Subject: {number}\n\n{body(number)}'))
         reply = client.reply()
@@ -65,7 +75,7 @@ class Work:
         client.cmd('DATA', 354)
         client.send(f'Subject: {number}\r\n\r\n'.encode() + b'never to be seen\r\n' * 3000)
         client.reset()
-        self.refused.append(number)
+        self.broken_off.append(number)
 
 
 def spooled(mta):
@@ -81,7 +91,7 @@ def record(gatepost, shim, messages):
     mta.prefix = shim.prefix
     roots = [mta.dir + '/queue', mta.dir + '/vmail']
     state = State(roots)
-    shim.record(mark='queued as ')
+    shim.record(mark='queue')  # both "queued as" and "queue file write error"
     with mta:
         def client(numbers):
             with mta.session('after') as session:
@@ -96,10 +106,24 @@ def record(gatepost, shim, messages):
         work.break_off(mta.session('after'), messages)
         for thread in threads:
             thread.join()
-        until(lambda: not spooled(mta), 'all but what is held is delivered', 30)
+        for qid, number in work.ids.items():
+            if 'next' in places(number):  # nobody listens yet
+                mta.log.wait(rf'{qid}: to=<next@next\.test>, .*, status=deferred .*', program='smtp')
+        nexthop = subprocess.Popen([*shim.prefix, sys.executable, HERE + '/nexthop.py', str(mta.port('next'))])
+        try:
+            wait_port(mta.port('next'))
+            until(lambda: not spooled(mta), 'all but what is held is delivered', 30)
+        finally:
+            nexthop.terminate()
+            nexthop.wait()
+        with mta.session('after') as session:
+            shim.fail(SYNC_FILE, mta.dir + '/queue/gatepost/spool/')
+            for number in range(UNSYNCED, UNSYNCED + 2):
+                work.send(session, number)
+            shim.fail(0, '')
         mta.stop()
         calls = shim.calls()
-        assert len(work.ids) == messages + 1
+        assert len(work.ids) == messages + 1 and len(work.refused) == 2
         return state, roots, calls, work
 
 
@@ -108,6 +132,7 @@ class Recovery:
 
     def __init__(self, gatepost):
         self.mta = gatepost(QUICK, base=RECOVERY)
+        self.nexthop = self.mta.sink('next')
         # Many small disks one after the other: in memory, where there is such a place.
         self.memory = tempfile.mkdtemp(prefix='gp-', dir='/dev/shm' if os.access('/dev/shm', os.W_OK) else '/tmp')
         os.chmod(self.memory, 0o755)
@@ -123,6 +148,7 @@ class Recovery:
 
     def __exit__(self, *_):
         self.mta.__exit__(None, None, None)
+        self.nexthop.close()
         shutil.rmtree(self.memory)
 
     def make_disk(self, queue, mail):
@@ -151,8 +177,14 @@ class Recovery:
             until(lambda: gone(master), 'stopped')
 
     def delivered(self):
-        """(user or "hold", number of the message) of every file in a Maildir and in hold/; each is whole."""
+        """(user, "hold" or "next", number of the message) of every file in a Maildir and in hold/, and of what the next hop got
+        since it was asked last; each is whole."""
         found = []
+        talks, self.nexthop.connections = self.nexthop.connections, []
+        for content in (content for talk in talks for content in talk.messages):
+            number = subject(content)
+            assert content.decode().replace('\r\n', '\n').endswith('\n\n' + body(number)), f'damaged: {content[:500]!r}'
+            found.append(('next', number))
         for user in USERS:
             for message in self.mta.maildir(user).messages():
                 head, _, content = message.partition(b'\n\n')
@@ -170,24 +202,45 @@ class Recovery:
         return found
 
 
-def promised(calls, work):
-    """(place, number) of what was acknowledged in these calls."""
-    found = set()
-    for call in calls:
-        for qid in re.findall(rb'queued as (\w+)', call.data if call.kind == 'mark' else b''):
-            number = work.ids[qid.decode()]
-            found |= {(place, number) for place in places(number)}
-    return found
+class Said:
+    """What had been said to whom in these calls. due: (place, number) of what was acknowledged; refused: numbers; passed: numbers
+    that the next hop has taken; noted: those of them whose result is synced."""
+
+    def __init__(self, calls, work):
+        self.due, self.passed, self.noted, refusals = set(), set(), set(), 0
+        results = {}  # of the next hop, by the inode that they were written to
+        for call in calls:
+            passed = {int(number) for number in re.findall(rb'NEXTHOP(\d+)', call.data)}
+            if call.kind == 'mark':
+                refusals += REFUSAL in call.data
+                self.passed |= passed
+                for qid in re.findall(rb'queued as (\w+)', call.data):
+                    if not qid.startswith(b'NEXTHOP'):
+                        self.due |= {(place, work.ids[qid.decode()]) for place in places(work.ids[qid.decode()])}
+            elif call.kind == 'write':
+                results.setdefault(call.inode, set()).update(passed)
+            elif call.kind == 'sync':
+                self.noted |= results.pop(call.inode, set())
+        self.refused = work.refused[:refusals] + work.broken_off
+
+    def check(self, found):
+        assert len(found) == len(set(found)), f'twice: {sorted(found)}'
+        lost = self.due - set(found) - {('next', number) for number in self.passed}
+        assert not lost, f'lost: {lost}'
+        wrong = [number for _, number in found if number in self.refused]
+        assert not wrong, f'delivered although it was refused: {wrong}'
+        again = [number for place, number in found if place == 'next' and number in self.noted]
+        assert not again, f'passed on twice: {again}'
 
 
 def cuts(calls, changing, wanted):
     """Numbers of calls after which to cut, of those that change something: from a few while the directories are made, to the
-    whole way of all messages. wanted: how many, evenly over it; None: all."""
+    whole way of all messages. wanted: how many, evenly over it, beside those where a message was refused; None: all."""
     made = max(i for i, call in enumerate(calls) if call.kind == 'mkdir' and len(call.name) == 2)
     early = [i for i in changing if i <= made]
     late = [i for i in changing if i > made]
     if wanted:
-        late = late[::max(1, len(late) // wanted)]
+        late = late[::max(1, len(late) // wanted)] + [i for i in late if REFUSAL in calls[i].data]
     return early[::len(early) // 4] + late
 
 
@@ -205,7 +258,10 @@ def test_power_cut_everywhere(gatepost, seed):
 def check(gatepost, seed, messages, wanted):
     with Shim() as shim:
         state, (queue, mail), calls, work = record(gatepost, shim, messages)
-    assert {(place, number) for number in work.ids.values() for place in places(number)} == promised(calls, work)
+    said = Said(calls, work)
+    assert {(place, number) for number in work.ids.values() for place in places(number)} == said.due
+    assert said.passed == said.noted == {number for place, number in said.due if place == 'next'}
+    assert said.refused == [UNSYNCED, UNSYNCED + 1, messages]
     trial = copy.deepcopy(state)
     changing = [i for i, call in enumerate(calls) if trial.apply(call)]
     chosen = set(cuts(calls, changing, wanted))
@@ -217,10 +273,10 @@ def check(gatepost, seed, messages, wanted):
             state.apply(call)
             if i not in chosen:
                 continue
-            for survival in (nothing, everything, Some(f'{seed}/{i}')):
+            for survival in (nothing, everything, undone, Some(f'{seed}/{i}')):
                 trees = state.tree(queue, survival), state.tree(mail, survival)
-                due = promised(calls[:i + 1], work)
-                looks = hash(str((trees, sorted(due))))
+                said = Said(calls[:i + 1], work)
+                looks = hash(str((trees, sorted(said.due), sorted(said.noted), said.refused)))
                 if looks in seen:
                     continue
                 seen.add(looks)
@@ -228,11 +284,7 @@ def check(gatepost, seed, messages, wanted):
                 try:
                     recovery.make_disk(*trees)
                     recovery.run()
-                    found = recovery.delivered()
-                    assert len(found) == len(set(found)), f'twice: {sorted(found)}'
-                    assert not due - set(found), f'lost: {due - set(found)}'
-                    wrong = [number for _, number in found if number in work.refused]
-                    assert not wrong, f'delivered although it was refused: {wrong}'
+                    said.check(recovery.delivered())
                 except AssertionError as error:
                     raise AssertionError(f'{where}: {error}\n{recovery.mta.log_text()[-3000:]}') from None
     print(f'{len(calls)} calls, {len(seen)} states')
