@@ -15,13 +15,15 @@ typedef struct {
     bool folds;      /* keys are compared without regard to case: table.c folds them before lookup() */
     bool whole_keys; /* see table_takes_whole_keys() */
 
-    /* Sets table->data. name: what follows "type:", never empty. May correct table->whole_keys. */
+    /* Sets table->data. name: what follows "type:", never empty. May correct table->whole_keys and
+     * blocks. */
     bool (*open)(Table *table, const char *name, GError **error);
     /* Any thread. ret_value is set when FOUND. FAILED: error says why. */
     TableResult (*lookup)(const Table *table, const char *key, char **ret_value, GError **error);
     void (*free)(void *data);
     /* Calls each with all entries until it returns false. NULL where a table has none to list. */
     bool (*walk)(const Table *table, TableEach *each, void *context, GError **error);
+    bool blocks; /* a lookup may wait for another system */
 } TableBackend;
 
 /* What is behind a Table that callers hold: see reload.c. */
@@ -30,6 +32,7 @@ typedef struct TableReload TableReload;
 struct Table {
     char *spec; /* as configured */
     bool whole_keys;
+    bool blocks;
 
     /* A handle, as table_open() gives it, has no data of its own but an instance that changes with its files. */
     TableReload *reload;

@@ -29,19 +29,23 @@ static bool members_open(Table *table, const char *name, GError **error)
 {
     g_autoptr(GPtrArray) specs = split_members(table->backend->type, "type:name", name, error);
     g_autoptr(GPtrArray) members = g_ptr_array_new_with_free_func(free_member);
+    bool blocks = false;
 
     if (!specs)
         return false;
     table->whole_keys = true;
+    table->blocks = true; /* of one that is not whole yet nobody knows */
     for (guint i = 0; i < specs->len; i++) {
         Table *member = table_open_strict(g_ptr_array_index(specs, i), table->exact, error);
         if (!member)
             return false;
         table->whole_keys &= member->whole_keys;
+        blocks |= member->blocks;
         for (guint j = 0; member->watch && j < member->watch->len; j++)
             table_watch(table, g_ptr_array_index(member->watch, j));
         g_ptr_array_add(members, member);
     }
+    table->blocks = blocks;
     table->data = g_steal_pointer(&members);
     return true;
 }

@@ -123,6 +123,16 @@ void match_list_free(MatchList *list)
     g_free(list);
 }
 
+bool match_list_blocks(const MatchList *list)
+{
+    for (guint i = 0; i < list->elements->len; i++) {
+        const Element *element = &g_array_index(list->elements, Element, i);
+        if (element->table && table_blocks(element->table))
+            return true;
+    }
+    return false;
+}
+
 static MatchResult from_table(const Table *table, const char *key)
 {
     g_autofree char *value = NULL;

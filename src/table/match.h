@@ -17,6 +17,8 @@ MatchList *match_list_new(const char *name, const char *patterns, unsigned flags
 void match_list_free(MatchList *list);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MatchList, match_list_free)
 
+bool match_list_blocks(const MatchList *list); /* one of its tables does, see table_blocks() */
+
 /* host: a client. name may be "unknown"; addr is numeric without brackets ("::1"); addr "" for a unix-domain client
  * matches nothing. */
 MatchResult match_host(const MatchList *list, const char *name, const char *addr);

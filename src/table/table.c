@@ -64,6 +64,7 @@ static bool open_backend(Table *table, GError **error)
     if (!table->backend)
         return fail(error, "unsupported dictionary type: %s", type);
     table->whole_keys = table->backend->whole_keys;
+    table->blocks = table->backend->blocks;
     return table->backend->open(table, colon + 1, error);
 }
 
@@ -157,6 +158,7 @@ static Table *open_handle(const char *spec, GError **error)
         return NULL;
     Table *handle = new_table(spec);
     handle->whole_keys = instance->whole_keys;
+    handle->blocks = instance->blocks;
     handle->reload = reload_new(instance);
     return handle;
 }
@@ -268,6 +270,11 @@ const char *table_spec(const Table *table)
 bool table_takes_whole_keys(const Table *table)
 {
     return table->whole_keys;
+}
+
+bool table_blocks(const Table *table)
+{
+    return table->blocks;
 }
 
 bool table_walk(const Table *table, TableEach *each, void *context, GError **error)

@@ -24,6 +24,8 @@ const char *table_spec(const Table *table); /* "type:name" as configured, for lo
 bool table_takes_whole_keys(
     const Table *table); /* regexp, pcre, cidr, static: full key only, no parent domains, no address parts */
 
+bool table_blocks(const Table *table); /* a lookup may wait for another system: not for threads that serve many */
+
 /* A list as in main.cf, separated by commas or blanks; {...} and type:{...} are one element. NULL: as table_open(). */
 Tables *tables_open(const char *specs, GError **error);
 void tables_free(Tables *tables);
@@ -31,6 +33,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Tables, tables_free)
 guint tables_count(const Tables *tables);
 const Table *tables_get(const Tables *tables, guint index);
 bool tables_is_empty(const Tables *tables);
+bool tables_block(const Tables *tables); /* one of them does, see table_blocks() */
 TableResult tables_lookup(const Tables *tables, const char *key, char **ret_value);
 /* As tables_lookup() for parts of a key ("user@", "@domain", a parent domain): passes over tables that take whole keys
  * only. */

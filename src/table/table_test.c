@@ -517,6 +517,24 @@ static int end(void **state)
     return 0;
 }
 
+static void who_looks_up_may_have_to_wait(void **state)
+{
+    static const struct {
+        const char *specs;
+        bool block;
+    } rows[] = {
+        {"", false},
+        {"inline:{a=1}, unionmap:{inline:{a=1}}", false},
+        {"inline:{a=1}, pipemap:{texthash:/nonexistent}", true}, /* who knows what else is in it */
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_autoptr(Tables) tables = tables_open(rows[i].specs, NULL);
+        assert_int_equal(tables_block(tables), rows[i].block);
+    }
+    g_free(testing_logged());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -536,6 +554,7 @@ int main(void)
         cmocka_unit_test(addresses_are_looked_up_by_their_chain),
         cmocka_unit_test(changed_files_are_read_anew),
         cmocka_unit_test(tables_are_read_by_many_threads),
+        cmocka_unit_test(who_looks_up_may_have_to_wait),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

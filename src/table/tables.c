@@ -51,6 +51,14 @@ bool tables_is_empty(const Tables *tables)
     return tables->tables->len == 0;
 }
 
+bool tables_block(const Tables *tables)
+{
+    for (guint i = 0; i < tables->tables->len; i++)
+        if (table_blocks(g_ptr_array_index(tables->tables, i)))
+            return true;
+    return false;
+}
+
 static TableResult look_up(const Tables *tables, const char *key, bool is_part, char **ret_value)
 {
     for (guint i = 0; i < tables->tables->len; i++) {
