@@ -292,11 +292,9 @@ static Resolver *prepare_release(Command *command, const char *who, GError **err
     const Config *config = command->config;
     const char *nexthop =
         command->options->nexthop ? command->options->nexthop : config_string(config, "quarantine_nexthop");
-    ResolverOptions options = {
-        .servers = config_string(config, "dns_servers"), .hosts_file = "/etc/hosts", .timeout = RESOLVER_TIMEOUT};
 
     command->release = (QuarantineRelease){
-        .resolver = resolver_new(&options, error),
+        .resolver = resolver_open(config, RESOLVER_TIMEOUT, error),
         .families = config_string(config, "inet_protocols"),
         .base_dir = config_string(config, "queue_directory"),
         .nexthop = *nexthop ? nexthop : NULL,

@@ -101,5 +101,7 @@ const Param param_rows_smtpd[] = {
     {"stress", STRING, SUPPORTED, "", 0, 0, NULL, NULL, "Not empty while the server is overloaded; set by the master"},
     {"dns_servers", STRING, SUPPORTED, "", 0, 0, NULL, "ours",
      "Name servers to ask instead of those in /etc/resolv.conf"},
+    {"dns_validation", BOOL, SUPPORTED, "no", 0, 0, NULL, "ours",
+     "Whether DNS answers must prove true (DNSSEC), from the root key in /usr/share/dns/root.key on"},
 };
 const size_t param_count_smtpd = G_N_ELEMENTS(param_rows_smtpd);

@@ -22,8 +22,6 @@ static const char *families_of(const Config *config)
 
 static void *open_smtp(const Config *config, const char *service_name, GError **error)
 {
-    const ResolverOptions options = {
-        .servers = config_string(config, "dns_servers"), .hosts_file = "/etc/hosts", .timeout = RESOLVER_TIMEOUT};
     g_autofree char *sample = g_strconcat("127.0.0.1:", config_string(config, "smtp_tcp_port"), NULL);
     g_autoptr(Endpoint) endpoint = endpoint_parse(sample, ".", 0, error);
 
@@ -35,7 +33,7 @@ static void *open_smtp(const Config *config, const char *service_name, GError **
     smtp->config = config;
     smtp->port = endpoint->port;
     smtp->families = families_of(config);
-    smtp->resolver = resolver_new(&options, error);
+    smtp->resolver = resolver_open(config, RESOLVER_TIMEOUT, error);
     return smtp->resolver ? smtp : NULL; /* without it the process ends */
 }
 

@@ -144,7 +144,7 @@ static void wire_names_become_text(void **state)
         {"\1"
          "1\1"
          "2\0",
-         5, NULL},
+         5, "1.2"},           /* for others to judge */
         {"\300\14", 2, NULL}, /* compression */
     };
 

@@ -3,7 +3,6 @@
  * The name of a client (behaviour of smtpd): the first name of the reverse lookup counts, if it is a proper host name;
  * it is verified when one of its addresses of the same family is the client's. /etc/hosts is asked before DNS both
  * times. */
-#include "dns/name.h"
 #include "dns/resolver_private.h"
 
 #include <arpa/inet.h>
@@ -19,6 +18,7 @@ PeerName *peer_name_new(DnsStatus status, const char *name)
     PeerName *peer = g_new0(PeerName, 1);
 
     peer->status = status;
+    peer->reverse_status = status;
     peer->name = g_strdup(name);
     peer->reverse = g_strdup(name);
     return peer;
@@ -34,150 +34,149 @@ void peer_name_free(PeerName *peer)
     g_free(peer);
 }
 
-static void take_data(Answer *answer, const struct ub_result *result)
+DnsAnswer *answer_from_result(DnsType type, int err, const struct ub_result *result)
 {
-    int family = answer->type == DNS_A ? AF_INET : AF_INET6, size = answer->type == DNS_A ? 4 : 16;
-
-    for (int i = 0; result->data[i]; i++) {
-        char text[INET6_ADDRSTRLEN], *name;
-        if (answer->type == DNS_PTR && (name = dns_name_from_wire(result->data[i], (size_t)result->len[i])))
-            g_ptr_array_add(answer->texts, name);
-        else if (answer->type != DNS_PTR && result->len[i] == size &&
-                 inet_ntop(family, result->data[i], text, sizeof text))
-            g_ptr_array_add(answer->texts, g_strdup(text));
-        if (answer->type == DNS_PTR)
-            return;
-    }
-}
-
-Answer *answer_new_temporary(int type)
-{
-    Answer *answer = g_new0(Answer, 1);
-
-    answer->type = type;
-    answer->status = DNS_TEMPORARY;
-    answer->gai = EAI_AGAIN;
-    answer->texts = g_ptr_array_new_with_free_func(g_free);
-    return answer;
-}
-
-Answer *answer_new(int type, int err, const struct ub_result *result)
-{
-    Answer *answer = answer_new_temporary(type);
+    DnsAnswer *answer = dns_answer_new(DNS_TEMPORARY);
 
     if (err != 0 || !result || result->bogus)
         return answer;
-    if (result->havedata)
-        take_data(answer, result);
-    if (answer->texts->len > 0) {
-        answer->status = DNS_OK;
-        answer->gai = 0;
+    if (result->havedata && result->data[0]) {
+        for (int i = 0; result->data[i]; i++)
+            dns_answer_add(answer, type, result->data[i], (size_t)result->len[i]);
+        dns_answer_finish(answer, type);
     } else if (result->nxdomain || result->rcode == RCODE_NXDOMAIN) {
         answer->status = DNS_NOT_FOUND;
-        answer->gai = EAI_NONAME;
+        answer->no_such_name = true;
     } else if (result->rcode == RCODE_NOERROR) {
         answer->status = DNS_NOT_FOUND;
-        answer->gai = EAI_NODATA;
     }
     return answer;
 }
 
-void answer_free(Answer *answer)
+/* How getaddrinfo(3) says why there is no address. */
+static int gai_code(const DnsAnswer *answer)
 {
-    if (!answer)
-        return;
-    g_ptr_array_unref(answer->texts);
-    g_free(answer);
+    return answer->status == DNS_TEMPORARY ? EAI_AGAIN : answer->no_such_name ? EAI_NONAME : EAI_NODATA;
 }
 
-static bool has_text(const GPtrArray *texts, const char *text)
+static DnsStatus without_malformed(DnsStatus status)
 {
-    for (guint i = 0; i < texts->len; i++)
-        if (strcmp(g_ptr_array_index(texts, i), text) == 0)
+    return status == DNS_MALFORMED ? DNS_NOT_FOUND : status;
+}
+
+static bool has_record(const DnsAnswer *answer, const char *text)
+{
+    for (guint i = 0; i < answer->records->len; i++)
+        if (strcmp(dns_answer_record(answer, i)->text, text) == 0)
             return true;
     return false;
 }
 
-/* The end of a search for a name; addresses: those of the name, or NULL with the reason why there are none. */
-static void end_peer(Lookup *lookup, const GPtrArray *addresses, DnsStatus status, int gai)
+/* The end of a search for a name. why: why it has no address, or NULL. */
+static void end_peer(Lookup *lookup, DnsStatus status, const char *why)
 {
     PeerName *peer = lookup->peer;
 
     lookup->done = true;
-    if (addresses && has_text(addresses, lookup->addr)) {
-        peer->status = DNS_OK;
+    peer->status = status;
+    if (status == DNS_OK) {
         g_free(peer->name);
         peer->name = g_strdup(peer->reverse);
         return;
     }
-    peer->status = status;
     peer->warning = g_strdup_printf("hostname %s does not resolve to address %s%s%s", peer->reverse, lookup->addr,
-                                    addresses ? "" : ": ", addresses ? "" : gai_strerror(gai));
+                                    why ? ": " : "", why ? why : "");
 }
 
-static Question take_name(Lookup *lookup, const Hosts *hosts, const Answer *answer)
+static Question take_name(Lookup *lookup, const Hosts *hosts, const DnsAnswer *answer)
 {
     PeerName *peer = lookup->peer;
 
+    peer->reverse_status = without_malformed(answer->status);
     if (answer->status != DNS_OK) {
-        peer->status = answer->status;
+        peer->status = peer->reverse_status;
         lookup->done = true;
         return (Question){0};
     }
     g_free(peer->reverse);
-    peer->reverse = g_strdup(g_ptr_array_index(answer->texts, 0));
+    peer->reverse = g_strdup(dns_answer_record(answer, 0)->text);
 
     const GPtrArray *known = hosts_addresses(hosts, peer->reverse);
     if (known) {
-        end_peer(lookup, known, DNS_NOT_FOUND, 0);
+        bool is_its = g_ptr_array_find_with_equal_func((GPtrArray *)known, lookup->addr, g_str_equal, NULL);
+        end_peer(lookup, is_its ? DNS_OK : DNS_NOT_FOUND, NULL);
         return (Question){0};
     }
     return (Question){.type = lookup->family == AF_INET ? DNS_A : DNS_AAAA, .name = g_strdup(peer->reverse)};
 }
 
-static void take_addresses(Lookup *lookup, const Answer *answer)
+static void take_peer_addresses(Lookup *lookup, const DnsAnswer *answer)
 {
-    for (guint i = 0; i < answer->texts->len && lookup->found->len < RESOLVER_ADDRESSES_MAX; i++)
-        g_ptr_array_add(lookup->found, g_strdup(g_ptr_array_index(answer->texts, i)));
-    if (answer->status == DNS_TEMPORARY && lookup->status == DNS_NOT_FOUND)
-        lookup->status = DNS_TEMPORARY;
-    if (--lookup->missing > 0)
-        return;
-    lookup->done = true;
-    if (lookup->found->len > 0)
-        lookup->status = DNS_OK;
+    if (answer->status != DNS_OK)
+        end_peer(lookup, without_malformed(answer->status), gai_strerror(gai_code(answer)));
+    else
+        end_peer(lookup, has_record(answer, lookup->addr) ? DNS_OK : DNS_NOT_FOUND, NULL);
 }
 
-Question lookup_take(Lookup *lookup, const Hosts *hosts, const Answer *answer)
+static void copy_records(DnsAnswer *to, const DnsAnswer *from)
+{
+    for (guint i = 0; i < from->records->len; i++)
+        dns_answer_add_text(to, dns_answer_record(from, i)->preference, dns_answer_record(from, i)->text);
+}
+
+/* IPv4 first, whichever answer comes first. */
+static DnsAnswer *join_addresses(DnsType type, const DnsAnswer *before, const DnsAnswer *answer)
+{
+    DnsAnswer *joined = dns_answer_new(DNS_NOT_FOUND);
+
+    copy_records(joined, type == DNS_A ? answer : before);
+    copy_records(joined, type == DNS_A ? before : answer);
+    joined->no_such_name = before->no_such_name || answer->no_such_name;
+    if (joined->records->len > 0)
+        joined->status = DNS_OK;
+    else if (before->status == DNS_TEMPORARY || answer->status == DNS_TEMPORARY)
+        joined->status = DNS_TEMPORARY;
+    return joined;
+}
+
+static void take_records(Lookup *lookup, DnsType type, const DnsAnswer *answer)
+{
+    DnsAnswer *before = lookup->answer;
+    bool is_address = type == DNS_A || type == DNS_AAAA;
+
+    lookup->answer = is_address ? join_addresses(type, before, answer) : dns_answer_copy(answer);
+    dns_answer_free(before);
+    lookup->done = --lookup->missing == 0;
+}
+
+Question lookup_take(Lookup *lookup, const Hosts *hosts, DnsType type, const DnsAnswer *answer)
 {
     if (lookup->done)
         return (Question){0};
-    if (lookup->peer && answer->type == DNS_PTR)
+    if (lookup->peer && type == DNS_PTR)
         return take_name(lookup, hosts, answer);
-    if (lookup->peer && answer->status == DNS_OK)
-        end_peer(lookup, answer->texts, DNS_NOT_FOUND, 0);
-    else if (lookup->peer)
-        end_peer(lookup, NULL, answer->status, answer->gai);
+    if (lookup->peer)
+        take_peer_addresses(lookup, answer);
     else
-        take_addresses(lookup, answer);
+        take_records(lookup, type, answer);
     return (Question){0};
 }
 
 void lookup_expire(Lookup *lookup)
 {
-    if (lookup->peer && strcmp(lookup->peer->reverse, "unknown") != 0)
-        end_peer(lookup, NULL, DNS_TEMPORARY, EAI_AGAIN);
+    if (lookup->peer && lookup->peer->reverse_status == DNS_OK)
+        end_peer(lookup, DNS_TEMPORARY, gai_strerror(EAI_AGAIN));
     else if (lookup->peer)
         lookup->peer->status = DNS_TEMPORARY;
-    else
-        lookup->status = lookup->found->len > 0 ? DNS_OK : DNS_TEMPORARY;
+    else if (lookup->answer->status != DNS_OK)
+        lookup->answer->status = DNS_TEMPORARY;
     lookup->done = true;
 }
 
 void lookup_free(Lookup *lookup)
 {
     peer_name_free(lookup->peer);
-    g_clear_pointer(&lookup->found, g_ptr_array_unref);
+    dns_answer_free(lookup->answer);
     g_free(lookup->addr);
     g_free(lookup);
 }

@@ -45,7 +45,7 @@ char *dns_name_from_wire(const void *data, size_t len)
             return NULL;
         at += 1 + label;
     }
-    if (at >= len || !dns_name_is_valid(name->str))
+    if (at >= len || name->len == 0)
         return NULL;
     return g_string_free(g_steal_pointer(&name), FALSE);
 }

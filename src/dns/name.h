@@ -11,7 +11,7 @@
 bool dns_name_is_valid(const char *name);
 
 /* The host name in an uncompressed wire-format name (the data of a PTR record), without the last dot. NULL: not such a
- * name, or none that dns_name_is_valid(). The caller frees. */
+ * name, or none that dns_name_is_valid() but for being digits and dots alone. The caller frees. */
 char *dns_name_from_wire(const void *data, size_t len);
 
 /* "4.3.2.1.in-addr.arpa." or its ip6.arpa counterpart. address: 4 octets (AF_INET) or 16 (AF_INET6). The caller frees.

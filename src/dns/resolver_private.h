@@ -1,6 +1,8 @@
 /* resolver_private.h - what the resolver's own files share. Nobody else includes this.
  *
- *     resolver.c  the context of libunbound, the task that takes its answers, deadlines, waiting threads
+ *     context.c   the context of libunbound: its options, servers, trust anchors
+ *     resolver.c  questions and answers, the task that takes them, deadlines
+ *     wait.c      threads that wait
  *     lookup.c    what is asked one after the other, what follows from an answer
  *
  * Each search is a Lookup in a table keyed by its number. libunbound gets only the number, so a search can be dropped
@@ -14,15 +16,14 @@
 #include <unbound.h>
 
 #define RESOLVER_OUTSTANDING_MAX 1024 /* questions that libunbound works on; one more is answered TEMPORARY at once */
-#define RESOLVER_ADDRESSES_MAX 64     /* given out for one host */
 
-enum { DNS_A = 1, DNS_PTR = 12, DNS_AAAA = 28, DNS_CLASS_IN = 1 };
+#define DNS_CLASS_IN 1
 
 typedef struct {
     guint64 number;
     TaskRef task;    /* gets WAKE_ANSWER; 0: a thread waits on the resolver's condition */
     gint64 deadline; /* clock_ms() */
-    GList *link;     /* in by_deadline, when the resolver's task sees to the deadline */
+    bool timed;      /* in by_deadline: the resolver's task sees to the deadline */
     bool done;
 
     /* the name of an address: peer is not NULL */
@@ -30,38 +31,28 @@ typedef struct {
     char *addr; /* canonical */
     int family;
 
-    /* the addresses of a name */
-    GPtrArray *found;
-    unsigned missing; /* answers */
-    DnsStatus status;
+    /* records: answer is not NULL */
+    DnsAnswer *answer; /* what is there until now */
+    unsigned missing;  /* answers: DNS_ADDRESSES may need two */
 } Lookup;
 
 /* What a lookup asks next; type 0: nothing. */
 typedef struct {
-    int type;
+    DnsType type;
     char *name;
 } Question;
-
-/* An answer, taken apart. texts: addresses as inet_ntop() writes them, or one host name; empty unless status is OK. */
-typedef struct {
-    int type;
-    DnsStatus status;
-    int gai; /* EAI_ code that says why it isn't OK */
-    GPtrArray *texts;
-} Answer;
 
 struct Resolver {
     struct ub_ctx *ub;
     Hosts *hosts;
-    gint64 timeout_ms;
+    gint64 timeout_ms, question_timeout_ms;
     Sched *sched; /* NULL: waiting threads take the answers themselves */
     TaskRef task;
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
     GHashTable *lookups; /* &lookup->number -> Lookup */
-    GQueue by_deadline;  /* of Lookup: they all have the same time limit, so the order of starting is the order of
-                            deadlines */
+    GTree *by_deadline;  /* of Lookup: those that tasks wait for */
     guint64 last_number;
     GHashTable *questions; /* those that libunbound works on */
     gint64 task_deadline;  /* what the task parked with, or is about to */
@@ -70,13 +61,23 @@ struct Resolver {
     bool started;          /* libunbound has made its thread */
 };
 
-/* lookup.c. Answers become texts without the lock; the others are called with it. */
-Answer *answer_new(int type, int err, const struct ub_result *result);
-Answer *answer_new_temporary(int type);
-void answer_free(Answer *answer);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Answer, answer_free)
+/* ---- context.c ---- */
+struct ub_ctx *context_new(const ResolverOptions *options, GError **error);
+
+/* ---- resolver.c ---- */
+/* Under the lock: a search for records, that of a task (which the resolver's task ends in time) or of a thread. */
+Lookup *resolver_add_question(Resolver *resolver, TaskRef task, DnsType type, gint64 timeout_ms);
+void resolver_remove_lookup(Resolver *resolver, Lookup *lookup);
+/* Without it. */
+void resolver_send_questions(Resolver *resolver, guint64 number, const char *name, DnsType type);
+void resolver_process(Resolver *resolver); /* takes what answers there are */
+/* The answer that needs no question; NULL: one has to be asked. */
+DnsAnswer *resolver_answer_at_once(const Resolver *resolver, const char *name, DnsType type);
+
+/* ---- lookup.c ---- Answers are made without the lock; the others are called with it. */
+DnsAnswer *answer_from_result(DnsType type, int err, const struct ub_result *result);
 PeerName *peer_name_new(DnsStatus status, const char *name);
-/* The lookup takes in an answer. Returns what it asks next; otherwise it may be done. */
-Question lookup_take(Lookup *lookup, const Hosts *hosts, const Answer *answer);
+/* The lookup takes in an answer to a question of that type. Returns what it asks next; otherwise it may be done. */
+Question lookup_take(Lookup *lookup, const Hosts *hosts, DnsType type, const DnsAnswer *answer);
 void lookup_expire(Lookup *lookup); /* it is done: its time is over */
 void lookup_free(Lookup *lookup);

@@ -23,7 +23,7 @@
 
 /* --- the server --- */
 
-enum { A = 1, CNAME = 5, PTR = 12, AAAA = 28 };
+enum { A = 1, NS = 2, CNAME = 5, PTR = 12, MX = 15, TXT = 16, AAAA = 28 };
 enum { NOERROR = 0, SERVFAIL = 2, NXDOMAIN = 3, REFUSED = 5, SILENCE = -1 };
 
 typedef struct {
@@ -65,6 +65,16 @@ static const Record zone[] = {
     {"late2.example.org", A, NOERROR, 0, "192.0.2.62"},
     {"alias.example.org", A, NOERROR, CNAME, "mail.example.org"},
     {"alias.example.org", AAAA, NOERROR, CNAME, "mail.example.org"},
+    {"example.org", MX, NOERROR, 0, "mail.example.org"},
+    {"example.org", NS, NOERROR, 0, "ns.example.org"},
+    {"example.org", TXT, NOERROR, 0, "listed"},
+    {"nullmx.example.org", MX, NOERROR, 0, ""},
+    {"badmx.example.org", MX, NOERROR, 0, "-bad-"},
+    {"alias.example.org", MX, NOERROR, CNAME, "example.org"},
+    {"nomx.example.org", MX, NOERROR, 0, NULL},
+    {"flaky.example.org", MX, SERVFAIL, 0, NULL},
+    {"ring1.example.org", MX, NOERROR, CNAME, "ring2.example.org"},
+    {"ring2.example.org", MX, NOERROR, CNAME, "ring1.example.org"},
 };
 
 typedef struct {
@@ -86,7 +96,7 @@ static GByteArray *wire_name(const char *name)
     GByteArray *wire = g_byte_array_new();
     g_auto(GStrv) labels = g_strsplit(name, ".", 0);
 
-    for (int i = 0; labels[i]; i++) {
+    for (int i = 0; labels[i] && *name; i++) {
         guint8 len = (guint8)strlen(labels[i]);
         g_byte_array_append(wire, &len, 1);
         g_byte_array_append(wire, (const guint8 *)labels[i], len);
@@ -106,6 +116,10 @@ static void put_answer(GByteArray *packet, int type, const char *data)
         g_byte_array_append(octets, address, type == A ? 4 : 16);
     } else {
         octets = wire_name(data);
+        if (type == MX)
+            g_byte_array_prepend(octets, (const guint8 *)"\0\012", 2);
+        if (type == TXT)
+            g_byte_array_set_size(octets, octets->len - 1); /* one string, without the root at the end of a name */
     }
     put16(packet, 0xc00c); /* the name of the question */
     put16(packet, (unsigned)type);
@@ -584,6 +598,171 @@ static void a_dead_server_holds_no_thread_longer_than_asked(void **state)
     resolver_free(resolver);
 }
 
+/* --- records --- */
+
+static const struct {
+    const char *name;
+    DnsType type;
+    const char *wanted;
+} record_rows[] = {
+    {"example.org", DNS_MX, "ok 10:mail.example.org"},
+    {"example.org", DNS_NS, "ok 0:ns.example.org"},
+    {"example.org", DNS_TXT, "ok 0:listed"},
+    {"mail.example.org", DNS_A, "ok 0:192.0.2.1"},
+    {"six.example.org", DNS_AAAA, "ok 0:2001:db8::1"},
+    {"six.example.org", DNS_A, "none"},
+    {"2.2.0.192.in-addr.arpa", DNS_PTR, "ok 0:forged.example.org"},
+    {"nullmx.example.org", DNS_MX, "ok 10:"},
+    {"badmx.example.org", DNS_MX, "malformed"},
+    {"alias.example.org", DNS_MX, "ok 10:mail.example.org"},
+    {"nomx.example.org", DNS_MX, "none"},
+    {"nosuch.example.org", DNS_MX, "none!"},
+    {"flaky.example.org", DNS_MX, "later"},
+    {"ring1.example.org", DNS_MX, "later"},
+    {"bad name", DNS_MX, "none!"},
+    {"example.org.", DNS_MX, "none!"},
+    {"", DNS_MX, "none!"},
+    {"known.example.test", DNS_A, "none!"}, /* the hosts file is for addresses of hosts */
+    {"known.example.test", DNS_ADDRESSES, "ok 0:192.0.2.20 0:2001:db8::20"},
+    {"both.example.org", DNS_ADDRESSES, "ok 0:192.0.2.50 0:2001:db8::50"},
+    {"six.example.org", DNS_ADDRESSES, "ok 0:2001:db8::1"},
+    {"nosuch.example.org", DNS_ADDRESSES, "none!"},
+    {"::ffff:192.0.2.1", DNS_ADDRESSES, "ok 0:192.0.2.1"},
+};
+
+static char *shown(const DnsAnswer *answer)
+{
+    static const char *const statuses[] = {"ok", "none", "later", "malformed"};
+    GString *text = g_string_new(statuses[answer->status]);
+
+    if (answer->no_such_name)
+        g_string_append_c(text, '!');
+    for (guint i = 0; i < answer->records->len; i++)
+        g_string_append_printf(text, " %u:%s", dns_answer_record(answer, i)->preference,
+                               dns_answer_record(answer, i)->text);
+    return g_string_free(text, FALSE);
+}
+
+static void records_are_found_by_threads(void **state)
+{
+    Resolver *resolver = new_resolver(&live, TIMEOUT_S);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(record_rows); i++) {
+        g_autoptr(DnsAnswer) answer =
+            resolver_records(resolver, record_rows[i].name, record_rows[i].type, clock_ms() + 8000);
+        g_autofree char *got = shown(answer);
+        if (strcmp(got, record_rows[i].wanted) != 0)
+            fail_msg("%s: %s, wanted %s", record_rows[i].name, got, record_rows[i].wanted);
+    }
+    resolver_free(resolver);
+}
+
+typedef struct {
+    Sched *sched;
+    Resolver *resolver;
+    size_t row;
+    guint64 query;
+    DnsAnswer *answer;
+    atomic_uint *left;
+} Asker;
+
+static Step ask_records(void *data, TaskRef self, unsigned reasons)
+{
+    Asker *asker = data;
+
+    if (reasons & WAKE_START)
+        asker->answer = resolver_ask(asker->resolver, record_rows[asker->row].name, record_rows[asker->row].type, self,
+                                     &asker->query);
+    else
+        asker->answer = resolver_take(asker->resolver, asker->query);
+    g_assert_false(reasons & WAKE_TIMER);
+    if (!asker->answer)
+        return step_park(0, clock_ms() + 60000);
+    if (asker->query)
+        g_assert_null(resolver_take(asker->resolver, asker->query));
+    if (atomic_fetch_sub(asker->left, 1) == 1)
+        sched_quit(asker->sched);
+    return step_end();
+}
+
+static void records_are_found_by_tasks(void **state)
+{
+    Resolver *resolver = new_resolver(&live, TIMEOUT_S);
+    Sched *sched = sched_new(3, NULL);
+    atomic_uint left = G_N_ELEMENTS(record_rows);
+    Asker askers[G_N_ELEMENTS(record_rows)];
+
+    resolver_start(resolver, sched);
+    for (size_t i = 0; i < G_N_ELEMENTS(askers); i++) {
+        askers[i] = (Asker){.sched = sched, .resolver = resolver, .row = i, .left = &left};
+        sched_add(sched, -1, ask_records, NULL, &askers[i]);
+    }
+    sched_run(sched);
+    sched_free(sched);
+    for (size_t i = 0; i < G_N_ELEMENTS(askers); i++) {
+        g_autofree char *got = shown(askers[i].answer);
+        if (strcmp(got, record_rows[i].wanted) != 0)
+            fail_msg("%s: %s, wanted %s", record_rows[i].name, got, record_rows[i].wanted);
+        dns_answer_free(askers[i].answer);
+    }
+    resolver_free(resolver);
+}
+
+static void records_of_a_dead_server_are_a_temporary_error_in_time(void **state)
+{
+    ResolverOptions options = {.servers = dead.address, .hosts_file = hosts_file, .timeout = 60, .question_timeout = 1};
+    Resolver *resolver = resolver_new(&options, NULL);
+    gint64 start = clock_ms();
+
+    g_autoptr(DnsAnswer) answer = resolver_records(resolver, "example.org", DNS_MX, clock_ms() + 60000);
+    assert_int_equal(answer->status, DNS_TEMPORARY);
+    assert_true(clock_ms() - start < 10000);
+    resolver_free(resolver);
+}
+
+/* --- proofs --- */
+
+/* Nobody signed the server's zones, so nothing that it says can be proved. */
+static void what_is_not_proved_is_a_temporary_error(void **state)
+{
+    g_autofree char *path = NULL;
+    int fd = g_file_open_tmp("anchor-XXXXXX", &path, NULL);
+    ResolverOptions options = {
+        .servers = live.address, .hosts_file = hosts_file, .timeout = TIMEOUT_S, .trust_anchor = path};
+
+    close(fd);
+    assert_true(g_file_set_contents(path,
+                                    "; the root\n.\t172800\tIN\tDS\t20326 8 2 "
+                                    "e06d44b80b8f1d39a95c0b0d7c65d08458e880409bbc683457104237c7f8ec8d\t; comment\n\n",
+                                    -1, NULL));
+    Resolver *resolver = resolver_new(&options, NULL);
+    assert_non_null(resolver);
+    g_autoptr(DnsAnswer) answer = resolver_records(resolver, "example.org", DNS_MX, clock_ms() + 8000);
+    assert_int_equal(answer->status, DNS_TEMPORARY);
+    assert_int_equal(answer->records->len, 0);
+    resolver_free(resolver);
+    unlink(path);
+}
+
+static void bad_anchors_are_refused(void **state)
+{
+    static const char *const rows[] = {"", "; nothing\n", ". IN DS what\n"};
+    g_autofree char *path = NULL;
+    int fd = g_file_open_tmp("anchor-XXXXXX", &path, NULL);
+    ResolverOptions options = {
+        .servers = live.address, .hosts_file = hosts_file, .timeout = TIMEOUT_S, .trust_anchor = path};
+
+    close(fd);
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_autoptr(GError) error = NULL;
+        assert_true(g_file_set_contents(path, rows[i], -1, NULL));
+        assert_null(resolver_new(&options, &error));
+        assert_non_null(strstr(error->message, "DNS trust anchor"));
+    }
+    unlink(path);
+    assert_null(resolver_new(&options, NULL));
+}
+
 /* --- options --- */
 
 static void bad_servers_are_refused(void **state)
@@ -620,6 +799,11 @@ int main(void)
         cmocka_unit_test(the_taking_of_answers_is_handed_over),
         cmocka_unit_test(hosts_resolve_behind_a_gate),
         cmocka_unit_test(a_dead_server_holds_no_thread_longer_than_asked),
+        cmocka_unit_test(records_are_found_by_threads),
+        cmocka_unit_test(records_are_found_by_tasks),
+        cmocka_unit_test(records_of_a_dead_server_are_a_temporary_error_in_time),
+        cmocka_unit_test(what_is_not_proved_is_a_temporary_error),
+        cmocka_unit_test(bad_anchors_are_refused),
         cmocka_unit_test(bad_servers_are_refused),
     };
     signal(SIGPIPE, SIG_IGN); /* as in every service process */

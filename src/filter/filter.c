@@ -17,8 +17,6 @@ static bool open_nexthop(RelayService *service, GError **error)
 {
     const Config *config = service->config;
     const char *name = config_string(config, "filter_nexthop");
-    ResolverOptions options = {
-        .servers = config_string(config, "dns_servers"), .hosts_file = "/etc/hosts", .timeout = RESOLVER_TIMEOUT};
 
     if (!*name)
         return fail(error, "filter_nexthop is empty: give the after-filter server's address, as in "
@@ -28,7 +26,7 @@ static bool open_nexthop(RelayService *service, GError **error)
         g_prefix_error(error, "filter_nexthop: ");
         return false;
     }
-    service->resolver = resolver_new(&options, error);
+    service->resolver = resolver_open(config, RESOLVER_TIMEOUT, error);
     return service->resolver != NULL;
 }
 

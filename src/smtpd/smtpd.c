@@ -26,16 +26,6 @@ static bool make_settings(SmtpdService *service, const MainCf *main_cf, GError *
     return true;
 }
 
-static bool open_resolver(SmtpdService *service, GError **error)
-{
-    ResolverOptions options = {.servers = config_string(service->settings[0]->config, "dns_servers"),
-                               .hosts_file = "/etc/hosts",
-                               .timeout = RESOLVER_TIMEOUT};
-
-    service->resolver = resolver_new(&options, error);
-    return service->resolver != NULL;
-}
-
 static bool open_queue(SmtpdService *service, GError **error)
 {
     const Config *config = service->settings[0]->config;
@@ -61,7 +51,10 @@ static bool filter_is_stressed(void *user)
 
 static bool prepare(SmtpdService *service, const MainCf *main_cf, GError **error)
 {
-    if (!make_settings(service, main_cf, error) || !open_resolver(service, error))
+    if (!make_settings(service, main_cf, error))
+        return false;
+    service->resolver = resolver_open(service->settings[0]->config, RESOLVER_TIMEOUT, error);
+    if (!service->resolver)
         return false;
 
     const Settings *settings = service->settings[0];

@@ -30,7 +30,7 @@ TARGETS = {
     "header": (["src/mail/header_test.c", "src/mail/address_list_test.c", "src/cleanup/intake_test.c"], PORTIONS),
     "master_cf": (["src/config/master_cf_test.c", "src/config/findings_test.c", "tests/e2e/test_master.py",
                    "conf/master.cf"], [b""]),
-    "name": (["src/dns/hosts_test.c", "src/dns/resolver_test.c"], [b""]),
+    "name": (["src/dns/answer_test.c", "src/dns/hosts_test.c", "src/dns/resolver_test.c"], [b"", b"\x09"]),
     "reply": (["src/smtp/reply_test.c", "src/smtp/client_test.c", "tests/e2e/test_proxy_failures.py"], [b""]),
     "session": (["src/smtp/session_test.c", "tests/e2e/test_smtp.py", "tests/e2e/test_smtp_sessions.py"], [b"\x0d"]),
     "spool": (["src/spool/spool_format_test.c", "src/spool/spool_test.c", "src/mail/envelope_text_test.c"],
