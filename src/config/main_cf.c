@@ -75,12 +75,18 @@ static MainCf *read_lines(const char *dir, const char *path, Lines *from, GError
     return g_steal_pointer(&main_cf);
 }
 
-MainCf *main_cf_read(const char *dir, GError **error)
+MainCf *main_cf_read_file(const char *dir, const char *path, GError **error)
 {
-    g_autofree char *path = g_strdup_printf("%s/main.cf", dir);
     Lines *lines = lines_open(path, error);
 
     return lines ? read_lines(dir, path, lines, error) : NULL;
+}
+
+MainCf *main_cf_read(const char *dir, GError **error)
+{
+    g_autofree char *path = g_strdup_printf("%s/main.cf", dir);
+
+    return main_cf_read_file(dir, path, error);
 }
 
 MainCf *main_cf_parse(const char *dir, const char *path, const char *text, size_t len, GError **error)

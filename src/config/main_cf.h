@@ -5,6 +5,9 @@
 /* As main_cf_read(), from text; path is what messages call it. */
 MainCf *main_cf_parse(const char *dir, const char *path, const char *text, size_t len, GError **error);
 
+/* Any file of such statements. */
+MainCf *main_cf_read_file(const char *dir, const char *path, GError **error);
+
 /* Sets or replaces a value, as if the file had it. */
 void main_cf_set(MainCf *main_cf, const char *name, const char *value);
 

@@ -71,7 +71,7 @@ static bool open_backend(Table *table, GError **error)
 /* The open tables of this process. Several lists name the same table, and a process has two configurations (with and
  * without stress): each table is read, and complained of, once. Guarded by lock, as are the counts of users in the
  * tables. */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; /* a table may open lists that name tables */
 static GPtrArray *open_tables;
 
 static Table *find_open(const char *spec)

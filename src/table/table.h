@@ -18,6 +18,11 @@ Table *table_open(const char *spec, GError **error);
 void table_free(Table *table);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Table, table_free)
 
+/* Where tables named without a path (sqlite:NAME) have their parameters: NAME_query and so on in main.cf. For the whole
+ * process, before tables are opened. get: the expanded value, which stays as it is, or NULL. */
+typedef const char *TableParameter(void *context, const char *name);
+void table_set_parameters(TableParameter *get, void *context);
+
 /* ret_value is set when FOUND; the caller frees. Keys are folded as the type asks. */
 TableResult table_lookup(const Table *table, const char *key, char **ret_value);
 const char *table_spec(const Table *table); /* "type:name" as configured, for log lines */
