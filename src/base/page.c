@@ -72,7 +72,7 @@ guint32 page_sum_waiters(const Page *page, guint32 service)
 G_STATIC_ASSERT(PAGE_ROWS == 1 << ROW_BITS);
 
 /* Multiply and add, with a secret, so that nobody can fill one bucket. The row's bits are 0, the others are not all. */
-static guint64 client_hash(const Page *page, guint32 service, const char *client)
+guint64 page_client_key(const Page *page, guint32 service, const char *client)
 {
     guint64 hash = page->secret[0] ^ service;
 
@@ -114,7 +114,7 @@ static void give_back(PageClient *client)
 
 guint32 page_client_enter(Page *page, const PageRow *row, const char *client)
 {
-    guint64 hash = client_hash(page, row->service, client), key = hash | (guint64)(row - page->rows);
+    guint64 hash = page_client_key(page, row->service, client), key = hash | (guint64)(row - page->rows);
     PageClient *bucket = bucket_of(page, hash);
     PageClient *mine = find_client(bucket, key);
     guint32 sum = 0;
@@ -132,7 +132,7 @@ guint32 page_client_enter(Page *page, const PageRow *row, const char *client)
 
 void page_client_leave(Page *page, const PageRow *row, const char *client)
 {
-    guint64 hash = client_hash(page, row->service, client);
+    guint64 hash = page_client_key(page, row->service, client);
     PageClient *mine = find_client(bucket_of(page, hash), hash | (guint64)(row - page->rows));
 
     if (mine && atomic_fetch_sub(&mine->sessions, 1) == 1)
@@ -172,6 +172,7 @@ void page_clear_row(Page *page, int row)
     PageRow *dead = &page->rows[row];
 
     forget_clients(page, (guint64)row);
+    rates_forget_row(&page->rates, (guint32)row);
     dead->service = 0;
     dead->pid = 0;
     dead->sessions = dead->slots = dead->waiters = 0;

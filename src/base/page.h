@@ -1,7 +1,9 @@
 /* page.h - the page of counters that master and all services share. Each process has a row and writes that row only, and
  * the counts of clients that carry its number; limits read the sum over the rows of one line of master.cf, so that two
- * generations of a service are counted together. The master gives rows out and clears those of the dead. */
+ * generations of a service are counted together. The master gives rows out and clears those of the dead. What clients did
+ * within a time unit is nobody's row (base/rates.h). */
 #pragma once
+#include "base/rates.h"
 #include <glib.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -30,6 +32,7 @@ typedef struct {
     guint64 secret[2];           /* of the hash: clients choose their addresses */
     PageRow rows[PAGE_ROWS];
     PageClient clients[PAGE_BUCKETS][PAGE_BUCKET];
+    RateTable rates;
 } Page;
 
 /* A new page behind a descriptor that children inherit (memfd), or the page behind that descriptor. NULL: errno tells why. */
@@ -50,6 +53,9 @@ guint32 page_sum_waiters(const Page *page, guint32 service);
  * all rows of the line. A full bucket counts nobody: 1. A row's own calls exclude each other (the caller's lock). */
 guint32 page_client_enter(Page *page, const PageRow *row, const char *client);
 void page_client_leave(Page *page, const PageRow *row, const char *client);
+
+/* client at that line, as a key in the table of rates. */
+guint64 page_client_key(const Page *page, guint32 service, const char *client);
 
 /* Master only. page_take_row: -1 when all are taken. */
 int page_take_row(Page *page, guint32 service, guint32 generation);

@@ -87,7 +87,7 @@ const Param param_rows_smtpd[] = {
      "Recipients that one client may name in each time unit"},
     {"smtpd_client_new_tls_session_rate_limit", INT, UNSUPPORTED, "0", 0, 0, NULL, NULL,
      "TLS sessions that one client may negotiate in each time unit"},
-    {"smtpd_client_auth_rate_limit", INT, UNSUPPORTED, "0", 0, 0, NULL, NULL,
+    {"smtpd_client_auth_rate_limit", INT, SUPPORTED, "0", 0, 0, NULL, NULL,
      "AUTH commands that one client may send in each time unit"},
     {"smtpd_client_event_limit_exceptions", STRING, SUPPORTED,
      "${smtpd_client_connection_limit_exceptions:$mynetworks}", 0, 0, NULL, NULL,

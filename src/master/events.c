@@ -108,6 +108,8 @@ static gint64 next_deadline(const Master *master, gint64 now)
         if (!unit->child && unit->start_at > now) /* what is due already waits for the end of another qmgr */
             next = MIN(next, unit->start_at);
     }
+    if (master->phase == MASTER_RUNNING || master->phase == MASTER_RELOADING)
+        next = MIN(next, MIN(master->sweep_at, master->statistics_at));
     for (guint i = 0; i < master->children->len; i++) {
         const Child *child = g_ptr_array_index(master->children, i);
         if (!child->killed)

@@ -74,8 +74,10 @@ static void run(Master *master)
         if (master->phase != MASTER_RUNNING && master->phase != MASTER_RELOADING)
             continue;
         master_wake_units(master, now);
+        master_tend_statistics(master, now);
         master_start_units(master, master->plan, &master->log, master->units, master->generation, false);
     }
+    master_log_statistics(master);
 }
 
 static bool open_signals(Master *master, GError **error)

@@ -26,6 +26,7 @@ typedef struct {
     bool reload_again; /* SIGHUP came meanwhile */
 
     GPtrArray *children; /* Child, of all generations */
+    gint64 sweep_at, statistics_at; /* of the clients' rates */
     Owner owner;
     Page *page;
     int page_fd, pid_lock, data_lock, signals;
@@ -48,6 +49,11 @@ void master_kill_overdue(Master *master, gint64 now);
 void master_wait(Master *master); /* for something to happen, and takes it in */
 void master_wake_units(Master *master, gint64 now);
 void master_use_log(Master *master, LogDestination *log); /* takes it over; tells the processes */
+
+/* statistics.c: of the clients' rates */
+
+void master_tend_statistics(Master *master, gint64 now); /* does what is due; sets when it is due next */
+void master_log_statistics(Master *master);              /* and at the end */
 
 /* reload.c: the running system goes on until the new generation is ready, and if that fails */
 

@@ -95,6 +95,11 @@ static const PathCommand mail_path = {"FROM:", "501 5.5.4 Syntax: MAIL FROM:<add
 static const PathCommand rcpt_path = {"TO:", "501 5.5.4 Syntax: RCPT TO:<address>",
                                       "501 5.1.3 Bad recipient address syntax", false};
 
+bool command_lacks_path(const char *error)
+{
+    return error && (strcmp(error, mail_path.syntax) == 0 || strcmp(error, rcpt_path.syntax) == 0);
+}
+
 /* "MAIL  from: <a> SIZE=1" into words from the address on. NULL: there is none. */
 static GPtrArray *words_after_keyword(const char *line, const char *keyword, int *ret_unclosed)
 {

@@ -43,6 +43,8 @@ char *rcpt_command_parse(const char *line, const CommandRules *rules, RcptComman
 /* text: the address that is asked for; utf8: SMTPUTF8 was declared. Fills ret like RCPT. It may be a whole mailbox, `phrase <address>`, and
  * what is strict for envelopes is not for it. */
 char *vrfy_address_parse(const char *text, const CommandRules *rules, bool utf8, RcptCommand *ret, char **ret_bad_address);
+/* error: of MAIL or RCPT, or NULL. True: there is no word behind FROM: or TO:. */
+bool command_lacks_path(const char *error);
 void mail_command_clear(MailCommand *command);
 void rcpt_command_clear(RcptCommand *command);
 

@@ -42,14 +42,34 @@ struct Server {
     pthread_mutex_t count_lock; /* our clients in the page */
 };
 
-/* --- sessions per client --- */
+/* --- sessions and events per client --- */
+
+static RateSource source_of(const Server *server, const char *addr)
+{
+    const ServiceProcess *process = server->process;
+
+    return (RateSource){.key = page_client_key(process->page, process->service_id, addr),
+                        .service = process->name,
+                        .client = addr,
+                        .row = (guint32)process->row_number};
+}
 
 unsigned server_count_enter(Server *server, const char *addr)
 {
+    RateSource source = source_of(server, addr);
+
     pthread_mutex_lock(&server->count_lock);
     unsigned count = page_client_enter(server->process->page, server->process->row, addr);
     pthread_mutex_unlock(&server->count_lock);
+    rates_note_sessions(&server->process->page->rates, &source, count);
     return count;
+}
+
+unsigned server_count_event(Server *server, RateKind kind, const char *addr, gint64 unit)
+{
+    RateSource source = source_of(server, addr);
+
+    return rates_count(&server->process->page->rates, &source, kind, clock_ms(), unit);
 }
 
 void server_count_leave(Server *server, const char *addr)

@@ -35,6 +35,9 @@ void server_session_ended(Server *server);
 /* Any thread: ends the process as when it is told to stop, in 5 s at most. The master starts the next one at once. */
 void server_retire(Server *server);
 
-/* Sessions per client address, over all generations of the line. Thread-safe. count_enter returns the number with the new one. */
+/* Sessions and events per client address, over all generations of the line. Thread-safe. count_enter returns the number
+ * with the new one. */
 unsigned server_count_enter(Server *server, const char *addr);
 void server_count_leave(Server *server, const char *addr);
+/* One more event of that client: the number with it in its time unit (milliseconds). */
+unsigned server_count_event(Server *server, RateKind kind, const char *addr, gint64 unit);

@@ -3,18 +3,10 @@
 #include "base/log.h"
 #include "smtpd/state.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
 #define NAME_WAIT_MS 100000 /* the resolver's own time limit is shorter; this is for a lost answer */
-
-static void leave_count(Smtpd *smtpd)
-{
-    if (smtpd->client.counted)
-        server_count_leave(smtpd->service->server, smtpd->client.counted);
-    g_clear_pointer(&smtpd->client.counted, g_free);
-}
 
 void client_reset(Smtpd *smtpd)
 {
@@ -22,7 +14,7 @@ void client_reset(Smtpd *smtpd)
 
     if (client->name_query)
         resolver_cancel(smtpd->service->resolver, client->name_query);
-    leave_count(smtpd);
+    limits_leave(smtpd);
     g_free(client->name);
     g_free(client->reverse_name);
     g_free(client->addr);
@@ -126,44 +118,6 @@ static bool name_is_known(Smtpd *smtpd)
     return true;
 }
 
-/* --- limits --- */
-
-/* The client's network: whoever has an IPv6 network has more addresses than we could count. */
-static char *network_of(const Settings *settings, const char *addr)
-{
-    bool ipv6 = strchr(addr, ':') != NULL;
-    unsigned bits = ipv6 ? settings->ipv6_prefix : settings->ipv4_prefix;
-    unsigned char octets[16];
-    char text[INET6_ADDRSTRLEN];
-
-    if (inet_pton(ipv6 ? AF_INET6 : AF_INET, addr, octets) != 1)
-        return g_strdup(addr);
-    for (unsigned i = 0; i < (ipv6 ? 16 : 4); i++) {
-        unsigned kept = CLAMP(bits, i * 8, i * 8 + 8) - i * 8;
-        octets[i] &= (unsigned char)(0xff00 >> kept);
-    }
-    return g_strdup(inet_ntop(ipv6 ? AF_INET6 : AF_INET, octets, text, sizeof text));
-}
-
-static bool over_connection_limit(Smtpd *smtpd)
-{
-    const Settings *settings = smtpd->settings;
-    Peer *client = &smtpd->client;
-    int limit = settings->connection_count_limit;
-
-    if (limit <= 0 || client->xclient || is_in(settings->event_exceptions, client))
-        return false;
-    client->counted = network_of(settings, client->addr);
-    unsigned count = server_count_enter(smtpd->service->server, client->counted);
-    if (count <= (unsigned)limit)
-        return false;
-    log_warning("Connection concurrency limit exceeded: %u from %s for service %s", count, client->text,
-                smtpd->service->process->name);
-    session_replyf(smtpd->session, "421 4.7.0 %s Error: too many connections from %s", settings->hostname,
-                   client->addr);
-    return true;
-}
-
 /* --- the greeting --- */
 
 bool client_early(Session *session, const char *after)
@@ -207,7 +161,7 @@ Outcome client_connected(Session *session)
         return outcome_wait(clock_ms() + NAME_WAIT_MS, true);
     log_info("connect from %s", smtpd->client.text);
     client_authorize(smtpd);
-    if (over_connection_limit(smtpd))
+    if (limits_refuse_connection(smtpd))
         return outcome_done();
     if (stream_has_more(&session->stream)) {
         session->early_talked = true;
@@ -269,7 +223,7 @@ void client_disconnected(Session *session)
     Smtpd *smtpd = smtpd_of(session);
 
     transaction_end(smtpd, true);
-    leave_count(smtpd); /* before anybody can see that the session is over */
+    limits_leave(smtpd); /* before anybody can see that the session is over */
     if (smtpd->client.text)
         log_disconnect(smtpd);
     client_reset(smtpd);

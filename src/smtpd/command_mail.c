@@ -101,6 +101,10 @@ Outcome command_mail(Session *session, const char *line)
             return outcome_done();
         }
         g_autofree char *error = mail_command_parse(line, &rules, &mail, &bad_address);
+        if (!command_lacks_path(error) && limits_refuse(smtpd, RATE_MESSAGE)) {
+            mail_command_clear(&mail);
+            return outcome_done();
+        }
         if (bad_address)
             log_warning("Illegal address syntax from %s in MAIL command: %s", smtpd->client.text, bad_address);
         if (error) {

@@ -47,7 +47,8 @@ Outcome command_help(Session *session, const char *line)
 /* TLS and SASL are not there: as a server that has them switched off. */
 Outcome command_auth(Session *session, const char *line)
 {
-    session_reply(session, "503 5.5.1 Error: authentication not enabled");
+    if (!limits_refuse(smtpd_of(session), RATE_AUTH))
+        session_reply(session, "503 5.5.1 Error: authentication not enabled");
     return outcome_done();
 }
 

@@ -71,6 +71,10 @@ Outcome command_rcpt(Session *session, const char *line)
     rules.smtputf8 = smtpd->transaction->mail.smtputf8;
     rules.dsn = !(smtpd->client.discard & EHLO_DSN);
     g_autofree char *error = rcpt_command_parse(line, &rules, &rcpt, &bad_address);
+    if (!session->waiting && !command_lacks_path(error) && limits_refuse(smtpd, RATE_RECIPIENT)) {
+        rcpt_command_clear(&rcpt);
+        return outcome_done();
+    }
     if (error) {
         if (bad_address)
             log_warning("Illegal address syntax from %s in RCPT command: %s", smtpd->client.text, bad_address);

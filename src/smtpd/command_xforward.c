@@ -80,7 +80,8 @@ Outcome command_xclient(Session *session, const char *line)
         session_reply(session, error);
     } else {
         become(smtpd, &attrs);
-        client_greet(smtpd);
+        if (!limits_refuse_connection(smtpd))
+            client_greet(smtpd);
     }
     xf_attrs_clear(&attrs);
     return outcome_done();

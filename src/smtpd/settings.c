@@ -101,6 +101,11 @@ static void read_protocol(Settings *settings)
     settings->forbid_unauth_pipelining = config_bool(config, "smtpd_forbid_unauth_pipelining");
     settings->bare_newline_code = (int)config_int(config, "smtpd_forbid_bare_newline_reject_code");
     settings->connection_count_limit = (int)config_int(config, "smtpd_client_connection_count_limit");
+    settings->rate_limits[RATE_CONNECTION] = (int)config_int(config, "smtpd_client_connection_rate_limit");
+    settings->rate_limits[RATE_MESSAGE] = (int)config_int(config, "smtpd_client_message_rate_limit");
+    settings->rate_limits[RATE_RECIPIENT] = (int)config_int(config, "smtpd_client_recipient_rate_limit");
+    settings->rate_limits[RATE_AUTH] = (int)config_int(config, "smtpd_client_auth_rate_limit");
+    settings->rate_unit_ms = config_seconds(config, "anvil_rate_time_unit") * 1000;
     settings->ipv4_prefix = (unsigned)config_int(config, "smtpd_client_ipv4_prefix_length");
     settings->ipv6_prefix = (unsigned)config_int(config, "smtpd_client_ipv6_prefix_length");
     settings->content_filter = config_string(config, "content_filter");

@@ -2,6 +2,7 @@
  */
 #pragma once
 #include "access/access.h"
+#include "base/rates.h"
 #include "config/config.h"
 #include "net/endpoint.h"
 #include "route/route.h"
@@ -57,6 +58,8 @@ typedef struct {
     bool forbid_unauth_pipelining;
 
     int connection_count_limit;
+    int rate_limits[RATE_KINDS]; /* 0: none */
+    gint64 rate_unit_ms;
     unsigned ipv4_prefix, ipv6_prefix; /* clients of one such network count as one */
     MatchList *event_exceptions, *xforward_hosts, *xclient_hosts;
     bool rewrite_for_inet_interfaces; /* local_header_rewrite_clients */

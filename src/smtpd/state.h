@@ -41,7 +41,7 @@ typedef struct {
     char *text; /* "name[addr]": session->peer */
     bool name_asked;
     guint64 name_query;     /* under way; 0: none */
-    char *counted;          /* the network that it counts for in the connections per client; NULL: none */
+    char *counted;          /* the network for which it counts in the limits per client; NULL: it has none */
     unsigned discard;       /* EHLO_ bits */
     bool xforward, xclient; /* authorized */
     bool rewrite_local;     /* local_header_rewrite_clients matches */
@@ -154,6 +154,13 @@ Outcome client_greet(Smtpd *smtpd);                     /* restrictions of the c
 bool client_early(Session *session, const char *after); /* ServerClass.early_talker */
 void client_broken(Session *session, const char *reason);
 void client_disconnected(Session *session);
+
+/* --- limits.c --- */
+bool limits_refuse_connection(Smtpd *smtpd); /* counts it. True: one too many, logged and replied */
+/* Counts a MAIL, RCPT or AUTH command, once, also if it is refused for something else. True: over the limit, logged and
+ * replied. */
+bool limits_refuse(Smtpd *smtpd, RateKind kind);
+void limits_leave(Smtpd *smtpd); /* the connection counts no longer */
 
 /* --- transaction.c --- */
 void transaction_begin(Smtpd *smtpd, MailCommand *mail, const char *line); /* takes over what mail holds */

@@ -102,6 +102,18 @@ def test_stopped_agent_is_given_up(gatepost):
         assert sum(len(talk.messages) for talk in sink.connections) == 1
 
 
+def test_killed_server_leaves_its_counts(gatepost):
+    """A client does not get its time unit anew because a process died."""
+    with gatepost('smtpd_peername_lookup = no\n', services={'in': '-o smtpd_client_connection_rate_limit=2'}) as mta:
+        for _ in range(2):
+            mta.session('in', source='127.0.0.2').quit()
+        victims = [process.pid for process in processes(mta) if process.service == 'in']
+        assert victims, processes(mta)
+        kill(mta, victims)
+        with mta.connect('in', source='127.0.0.2') as client:
+            client.expect('421 4.7.0 mx.gate.test Error: too many connections from 127.0.0.2')
+
+
 @pytest.mark.parametrize('service', ['before', 'after'])
 def test_killed_server_is_replaced(gatepost, service):
     """Its sessions end, new ones are served, and the limits forget the dead."""
