@@ -36,7 +36,7 @@ static bool compile_classes(Access *access, const Config *config, GError **error
     for (guint i = 0; i < names->len; i++) {
         const char *name = g_ptr_array_index(names, i);
         List *list = g_hash_table_lookup(access->classes, name);
-        if (list->steps->len > 0) /* named twice */
+        if (list->rules->len > 0) /* named twice */
             continue;
         if (!list_compile(list, access, config_lookup(config, name), false, error)) {
             g_prefix_error(error, "%s: ", name);
@@ -83,15 +83,15 @@ static bool keeps_strangers_out(const List *list, int depth)
     static const char *const guards[] = {
         "reject_unauth_destination", "defer_unauth_destination", "reject", "defer", "defer_if_permit", NULL};
 
-    for (guint i = 0; depth > 0 && i < list->steps->len; i++) {
-        const Step *step = &g_array_index(list->steps, Step, i);
-        if (strcmp(step->word, "warn_if_reject") == 0) {
+    for (guint i = 0; depth > 0 && i < list->rules->len; i++) {
+        const Rule *rule = &g_array_index(list->rules, Rule, i);
+        if (strcmp(rule->word, "warn_if_reject") == 0) {
             i++;
             continue;
         }
-        if (strcmp(step->word, "permit") == 0)
+        if (strcmp(rule->word, "permit") == 0)
             return false;
-        if (is_one_of(step->word, guards) || (step->class && keeps_strangers_out(step->class, depth - 1)))
+        if (is_one_of(rule->word, guards) || (rule->class && keeps_strangers_out(rule->class, depth - 1)))
             return true;
     }
     return false;
@@ -206,7 +206,7 @@ static Verdict check_sender(Evaluation *evaluation)
     const char *sender = evaluation->facts->sender;
     Verdict verdict = run_group(evaluation, evaluation->access->sender, &about_sender, sender);
 
-    if (verdict == VERDICT_REJECT || !evaluation->access->check_senders || evaluation->sender_checked)
+    if (ends_all(verdict) || !evaluation->access->check_senders || evaluation->sender_checked)
         return verdict;
     return run_implicit(evaluation, "reject_unlisted_sender", &about_sender, sender);
 }
@@ -216,21 +216,22 @@ static Verdict check_earlier(Evaluation *evaluation)
 {
     Verdict verdict = check_client(evaluation);
 
-    if (verdict != VERDICT_REJECT)
+    if (!ends_all(verdict))
         verdict = check_helo(evaluation);
-    return verdict == VERDICT_REJECT ? verdict : check_sender(evaluation);
+    return ends_all(verdict) ? verdict : check_sender(evaluation);
 }
 
 /* With smtpd_delay_reject=no those lists had their say, which was not no. What they remembered for the end counts
  * still: this runs them again for that alone. */
-static void recall_earlier(Evaluation *evaluation)
+static Verdict recall_earlier(Evaluation *evaluation)
 {
     Decision *decision = evaluation->decision;
 
     evaluation->decision = decision_new();
-    check_earlier(evaluation);
+    Verdict verdict = check_earlier(evaluation);
     decision_free(evaluation->decision);
     evaluation->decision = decision;
+    return verdict == VERDICT_NEED ? VERDICT_NEED : VERDICT_NEXT;
 }
 
 static Verdict check_recipient_lists(Evaluation *evaluation)
@@ -241,7 +242,7 @@ static Verdict check_recipient_lists(Evaluation *evaluation)
     const List *second = access->relay_first ? access->recipient : access->relay;
     Verdict verdict = run_group(evaluation, first, &about_recipient, recipient);
 
-    return verdict == VERDICT_REJECT ? verdict : run(evaluation, second, &about_recipient, recipient);
+    return ends_all(verdict) ? verdict : run(evaluation, second, &about_recipient, recipient);
 }
 
 /* When all lists have permitted what one of them was not sure about. */
@@ -279,23 +280,19 @@ static Verdict check_recipient(Evaluation *evaluation)
 {
     const Access *access = evaluation->access;
     const char *recipient = evaluation->facts->recipient;
-    Verdict verdict = VERDICT_NEXT;
 
     if (!recipient)
         return VERDICT_NEXT;
     if (g_ascii_strcasecmp(recipient, "postmaster") == 0)
         return check_deliverable(evaluation);
-    if (access->delay_reject)
-        verdict = check_earlier(evaluation);
-    else
-        recall_earlier(evaluation);
-    if (verdict != VERDICT_REJECT)
+    Verdict verdict = access->delay_reject ? check_earlier(evaluation) : recall_earlier(evaluation);
+    if (!ends_all(verdict))
         verdict = check_recipient_lists(evaluation);
-    if (verdict != VERDICT_REJECT)
+    if (!ends_all(verdict))
         verdict = settle_deferral(evaluation);
-    if (verdict != VERDICT_REJECT && access->check_recipients && !evaluation->recipient_checked)
+    if (!ends_all(verdict) && access->check_recipients && !evaluation->recipient_checked)
         verdict = run_implicit(evaluation, "reject_unlisted_recipient", &about_recipient, recipient);
-    return verdict == VERDICT_REJECT ? verdict : check_deliverable(evaluation);
+    return ends_all(verdict) ? verdict : check_deliverable(evaluation);
 }
 
 static Verdict check_etrn(Evaluation *evaluation)
@@ -304,52 +301,43 @@ static Verdict check_etrn(Evaluation *evaluation)
 
     if (evaluation->access->delay_reject) {
         verdict = check_client(evaluation);
-        if (verdict != VERDICT_REJECT)
+        if (!ends_all(verdict))
             verdict = check_helo(evaluation);
     }
-    if (verdict != VERDICT_REJECT)
+    if (!ends_all(verdict))
         verdict = run_group(evaluation, evaluation->access->etrn, &about_etrn, evaluation->facts->etrn_domain);
-    return verdict == VERDICT_REJECT ? verdict : settle_deferral(evaluation);
+    return ends_all(verdict) ? verdict : settle_deferral(evaluation);
 }
 
 static Verdict check_content(Evaluation *evaluation, const List *list, const Subject *subject, const char *what)
 {
     Verdict verdict = run_group(evaluation, list, subject, what);
 
-    return verdict == VERDICT_REJECT ? verdict : settle_deferral(evaluation);
+    return ends_all(verdict) ? verdict : settle_deferral(evaluation);
 }
 
-static void check_stage(Evaluation *evaluation, AccessStage stage)
+static Verdict check_stage(Evaluation *evaluation, AccessStage stage)
 {
     const Access *access = evaluation->access;
 
     switch (stage) {
     case ACCESS_CONNECT:
-        if (!access->delay_reject)
-            check_client(evaluation);
-        break;
+        return access->delay_reject ? VERDICT_NEXT : check_client(evaluation);
     case ACCESS_HELO:
-        if (!access->delay_reject)
-            check_helo(evaluation);
-        break;
+        return access->delay_reject ? VERDICT_NEXT : check_helo(evaluation);
     case ACCESS_MAIL:
-        if (!access->delay_reject)
-            check_sender(evaluation);
-        break;
+        return access->delay_reject ? VERDICT_NEXT : check_sender(evaluation);
     case ACCESS_RCPT:
     case ACCESS_VRFY:
-        check_recipient(evaluation);
-        break;
+        return check_recipient(evaluation);
     case ACCESS_ETRN:
-        check_etrn(evaluation);
-        break;
+        return check_etrn(evaluation);
     case ACCESS_DATA:
-        check_content(evaluation, access->data, &about_data, "DATA");
-        break;
+        return check_content(evaluation, access->data, &about_data, "DATA");
     case ACCESS_END_OF_DATA:
-        check_content(evaluation, access->end_of_data, &about_end_of_data, "END-OF-MESSAGE");
-        break;
+        return check_content(evaluation, access->end_of_data, &about_end_of_data, "END-OF-MESSAGE");
     }
+    g_assert_not_reached();
 }
 
 /* Where an address leads; "" for the null sender, NULL for none. */
@@ -368,7 +356,8 @@ Decision *access_check(const Access *access, AccessStage stage, const AccessFact
     evaluation.sender = follow(access, facts->sender);
     evaluation.recipient = follow(access, facts->recipient);
     evaluation.client = access_client(facts);
-    check_stage(&evaluation, stage);
+    if (check_stage(&evaluation, stage) == VERDICT_NEED)
+        decision->kind = DECISION_NEED;
     g_free(evaluation.sender);
     g_free(evaluation.recipient);
     g_free(evaluation.client);

@@ -1,10 +1,11 @@
 /* access.h - who may send what to whom: a pure function from facts to a decision (SMTPD_ACCESS_README,
  * access(5)).
  *
- * access_check() runs the lists of one SMTP command over what is known of the session. It may be run again with the
- * same facts and then gives the same decision; nothing is logged (but what the lookup tables themselves have to say)
- * and nothing changes until the caller acts on the decision. */
+ * access_check() runs the lists of one SMTP command over what is known of the session and what the world outside has
+ * answered (inquiry.h). It may be run again with the same facts and then gives the same decision; nothing is logged
+ * (but what the lookup tables themselves have to say) and nothing changes until the caller acts on the decision. */
 #pragma once
+#include "access/inquiry.h"
 #include "config/config.h"
 #include "route/route.h"
 
@@ -27,8 +28,8 @@ typedef enum {
 typedef struct {
     const char
         *state; /* CONNECT, HELO, EHLO, MAIL, RCPT, DATA, BDAT, VRFY, ETRN, END-OF-MESSAGE: as the log shows it */
-    const char *protocol;                                /* "SMTP" or "ESMTP"; NULL: "SMTP" */
-    const char *client; /* "name[addr]", for log lines and replies; NULL: made of the next two */
+    const char *protocol; /* "SMTP" or "ESMTP"; NULL: "SMTP" */
+    const char *client;   /* "name[addr]", for log lines and replies; NULL: made of the next two */
     const char *client_name, *client_addr, *client_port; /* "unknown" where not verified */
     const char *helo;
     const char *sender, *sender_text; /* internal form; sender_text is not looked at */
@@ -41,9 +42,11 @@ typedef struct {
     bool discarded;           /* DISCARD was decided for this transaction: no more checks */
     bool held;                /* HOLD was: not logged again */
     bool behind_proxy_filter; /* smtpd_proxy_filter is set: HOLD, FILTER, ... warn and mean DUNNO */
+    Inquiry *inquiry;         /* of the session: what was asked outside, and the answers so far */
 } AccessFacts;
 
-/* NEED: for DNS, policy and probes, when they come: none of today's restrictions has one. */
+/* NEED: an answer from outside is not there yet. The inquiry's task is woken when it is, or its deadline says when to
+ * look again: with the same facts then. Nothing else in the decision counts. */
 typedef enum { DECISION_PERMIT, DECISION_REJECT, DECISION_NEED } DecisionKind;
 
 typedef struct {
@@ -61,8 +64,8 @@ void decision_free(Decision *decision); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Decision, decision_free)
 
 /* Compiles all lists of the service; route must outlive it. Errors: no working reject_unauth_destination or the like
- * (smtpd(8) does not start then either), a table that cannot be used, a restriction that is known to Postfix but not supported here
- * (named). An unknown word is found when evaluated (451). */
+ * (smtpd(8) does not start then either), a table that cannot be used, a restriction that is known to Postfix but not
+ * supported here (named). An unknown word is found when evaluated (451). */
 Access *access_new(const Config *config, const Route *route, GError **error);
 void access_free(Access *access); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Access, access_free)

@@ -132,48 +132,48 @@ void defer_if_reject(Evaluation *evaluation, const Refusal *refusal)
 
 /* ---- Going through a list ---- */
 
-static Verdict evaluate_bare_table(Evaluation *evaluation, const Step *step)
+static Verdict evaluate_bare_table(Evaluation *evaluation, const Rule *rule)
 {
     const Subject *subject = &evaluation->subject;
 
     if (subject->default_check)
-        return restriction_find(subject->default_check)->function(evaluation, step);
+        return restriction_find(subject->default_check)->function(evaluation, rule);
     note(evaluation,
          "warning: specify one of (check_client_access, check_reverse_client_hostname_access, check_helo_access, "
          "check_sender_access, check_recipient_access, check_etrn_access) before %s restriction \"%s\"",
-         subject->class, step->word);
+         subject->class, rule->word);
     return refuse_for_configuration(evaluation);
 }
 
-static Verdict evaluate_step(Evaluation *evaluation, const Step *step)
+static Verdict evaluate_rule(Evaluation *evaluation, const Rule *rule)
 {
-    if (step->problem) {
-        note(evaluation, "warning: %s", step->problem);
+    if (rule->problem) {
+        note(evaluation, "warning: %s", rule->problem);
         return refuse_for_configuration(evaluation);
     }
-    if (step->class)
-        return evaluate_list(evaluation, step->class);
-    if (!step->restriction)
-        return evaluate_bare_table(evaluation, step);
-    return step->restriction->function(evaluation, step);
+    if (rule->class)
+        return evaluate_list(evaluation, rule->class);
+    if (!rule->restriction)
+        return evaluate_bare_table(evaluation, rule);
+    return rule->restriction->function(evaluation, rule);
 }
 
-static Verdict evaluate_steps(Evaluation *evaluation, const List *list)
+static Verdict evaluate_rules(Evaluation *evaluation, const List *list)
 {
-    for (guint i = 0; i < list->steps->len && !evaluation->decision->discard; i++) {
-        const Step *step = &g_array_index(list->steps, Step, i);
-        bool is_last = i + 1 == list->steps->len;
+    for (guint i = 0; i < list->rules->len && !evaluation->decision->discard; i++) {
+        const Rule *rule = &g_array_index(list->rules, Rule, i);
+        bool is_last = i + 1 == list->rules->len;
 
-        if (g_ascii_strcasecmp(step->word, "warn_if_reject") == 0) {
+        if (g_ascii_strcasecmp(rule->word, "warn_if_reject") == 0) {
             if (!evaluation->warn_if_reject)
                 evaluation->warn_if_reject = evaluation->depth;
             continue;
         }
-        if (step->restriction && step->restriction->argument == ARGUMENT_FINAL && !is_last &&
+        if (rule->restriction && rule->restriction->argument == ARGUMENT_FINAL && !is_last &&
             !evaluation->warn_if_reject)
-            note(evaluation, "warning: restriction `%s' after `%s' is ignored", (step + 1)->word,
-                 step->restriction->name);
-        Verdict verdict = evaluate_step(evaluation, step);
+            note(evaluation, "warning: restriction `%s' after `%s' is ignored", (rule + 1)->word,
+                 rule->restriction->name);
+        Verdict verdict = evaluate_rule(evaluation, rule);
         if (evaluation->warn_if_reject >= evaluation->depth)
             evaluation->warn_if_reject = 0;
         if (verdict != VERDICT_NEXT)
@@ -189,7 +189,7 @@ Verdict evaluate_list(Evaluation *evaluation, const List *list)
         return refuse_for_configuration(evaluation);
     }
     evaluation->depth++;
-    Verdict verdict = evaluate_steps(evaluation, list);
+    Verdict verdict = evaluate_rules(evaluation, list);
     evaluation->depth--;
     return verdict;
 }

@@ -5,20 +5,21 @@
 
 #include <string.h>
 
-static void clear_step(void *data)
+static void clear_rule(void *data)
 {
-    Step *step = data;
+    Rule *rule = data;
 
-    g_free(step->word);
-    g_free(step->problem);
-    table_free(step->table);
+    g_free(rule->word);
+    g_free(rule->text);
+    g_free(rule->problem);
+    table_free(rule->table);
 }
 
 void list_free(List *list)
 {
     if (!list)
         return;
-    g_array_unref(list->steps);
+    g_array_unref(list->rules);
     g_free(list);
 }
 
@@ -30,46 +31,55 @@ typedef struct {
     List *list;
 } Compiler;
 
-static bool add_step(Compiler *compiler, Step step)
+static bool add_rule(Compiler *compiler, Rule rule)
 {
-    g_array_append_val(compiler->list->steps, step);
+    g_array_append_val(compiler->list->rules, rule);
     return true;
 }
 
 static bool add_problem(Compiler *compiler, const char *word, char *problem)
 {
-    return add_step(compiler, (Step){.word = g_strdup(word), .problem = problem});
+    return add_rule(compiler, (Rule){.word = g_strdup(word), .problem = problem});
 }
 
 static bool add_table(Compiler *compiler, const Restriction *restriction, const char *spec, GError **error)
 {
-    Step step = {.word = g_strdup(restriction->name), .restriction = restriction, .table = table_open(spec, error)};
+    Rule rule = {.word = g_strdup(restriction->name), .restriction = restriction, .table = table_open(spec, error)};
 
-    if (step.table)
-        return add_step(compiler, step);
+    if (rule.table)
+        return add_rule(compiler, rule);
     g_prefix_error(error, "restriction %s: ", restriction->name);
-    g_free(step.word);
+    g_free(rule.word);
     return false;
 }
 
 /* A table alone: what is looked up there depends on the list in which it is evaluated. */
 static bool add_bare_table(Compiler *compiler, const char *spec, GError **error)
 {
-    Step step = {.table = table_open(spec, error)};
+    Rule rule = {.table = table_open(spec, error)};
 
-    step.word = g_strdup(spec);
-    if (step.table)
-        return add_step(compiler, step);
-    g_free(step.word);
+    rule.word = g_strdup(spec);
+    if (rule.table)
+        return add_rule(compiler, rule);
+    g_free(rule.word);
     return false;
+}
+
+static const char *next_word(Compiler *compiler)
+{
+    return compiler->next < compiler->words->len ? g_ptr_array_index(compiler->words, compiler->next++) : NULL;
 }
 
 static bool add_restriction(Compiler *compiler, const Restriction *restriction, const char *word, GError **error)
 {
+    bool has_argument = restriction->argument == ARGUMENT_TABLE || restriction->argument == ARGUMENT_TEXT;
+    const char *argument = has_argument ? next_word(compiler) : NULL;
+
     if (restriction->argument != ARGUMENT_TABLE)
-        return add_step(compiler, (Step){.word = g_strdup(word), .restriction = restriction});
-    const char *argument =
-        compiler->next < compiler->words->len ? g_ptr_array_index(compiler->words, compiler->next++) : word;
+        return add_rule(compiler,
+                        (Rule){.word = g_strdup(word), .restriction = restriction, .text = g_strdup(argument)});
+    if (!argument)
+        argument = word;
     if (strchr(argument, ':'))
         return add_table(compiler, restriction, argument, error);
     return add_problem(
@@ -87,7 +97,7 @@ static bool add_word(Compiler *compiler, const char *word, GError **error)
     if (restriction)
         return add_restriction(compiler, restriction, word, error);
     if (class)
-        return add_step(compiler, (Step){.word = g_strdup(word), .class = class});
+        return add_rule(compiler, (Rule){.word = g_strdup(word), .class = class});
     if (restriction_is_unsupported(word) && compiler->in_table)
         return add_problem(compiler, word, g_strdup_printf("restriction \"%s\" is not supported", word));
     if (restriction_is_unsupported(word))
@@ -99,8 +109,8 @@ List *list_new(void)
 {
     List *list = g_new0(List, 1);
 
-    list->steps = g_array_new(FALSE, FALSE, sizeof(Step));
-    g_array_set_clear_func(list->steps, clear_step);
+    list->rules = g_array_new(FALSE, FALSE, sizeof(Rule));
+    g_array_set_clear_func(list->rules, clear_rule);
     return list;
 }
 

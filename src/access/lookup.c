@@ -108,9 +108,9 @@ static Verdict finish(Search *search, const char *what, const char *class)
                                              .value = search->value});
 }
 
-Verdict check_client_access(Evaluation *evaluation, const Step *step)
+Verdict check_client_access(Evaluation *evaluation, const Rule *rule)
 {
-    g_auto(Search) search = {.evaluation = evaluation, .table = step->table};
+    g_auto(Search) search = {.evaluation = evaluation, .table = rule->table};
 
     try_domain(&search, evaluation->facts->client_name);
     search.is_part = false;
@@ -119,9 +119,9 @@ Verdict check_client_access(Evaluation *evaluation, const Step *step)
     return finish(&search, evaluation->client, "Client host");
 }
 
-static Verdict check_domain_access(Evaluation *evaluation, const Step *step, const char *domain, const char *class)
+static Verdict check_domain_access(Evaluation *evaluation, const Rule *rule, const char *domain, const char *class)
 {
-    g_auto(Search) search = {.evaluation = evaluation, .table = step->table};
+    g_auto(Search) search = {.evaluation = evaluation, .table = rule->table};
 
     if (!domain)
         return VERDICT_NEXT;
@@ -129,19 +129,19 @@ static Verdict check_domain_access(Evaluation *evaluation, const Step *step, con
     return finish(&search, domain, class);
 }
 
-Verdict check_helo_access(Evaluation *evaluation, const Step *step)
+Verdict check_helo_access(Evaluation *evaluation, const Rule *rule)
 {
-    return check_domain_access(evaluation, step, evaluation->facts->helo, "Helo command");
+    return check_domain_access(evaluation, rule, evaluation->facts->helo, "Helo command");
 }
 
-Verdict check_etrn_access(Evaluation *evaluation, const Step *step)
+Verdict check_etrn_access(Evaluation *evaluation, const Rule *rule)
 {
-    return check_domain_access(evaluation, step, evaluation->facts->etrn_domain, "Etrn command");
+    return check_domain_access(evaluation, rule, evaluation->facts->etrn_domain, "Etrn command");
 }
 
-Verdict check_sender_access(Evaluation *evaluation, const Step *step)
+Verdict check_sender_access(Evaluation *evaluation, const Rule *rule)
 {
-    g_auto(Search) search = {.evaluation = evaluation, .table = step->table};
+    g_auto(Search) search = {.evaluation = evaluation, .table = rule->table};
 
     if (!evaluation->facts->sender)
         return VERDICT_NEXT;
@@ -152,9 +152,9 @@ Verdict check_sender_access(Evaluation *evaluation, const Step *step)
     return finish(&search, evaluation->facts->sender, "Sender address");
 }
 
-Verdict check_recipient_access(Evaluation *evaluation, const Step *step)
+Verdict check_recipient_access(Evaluation *evaluation, const Rule *rule)
 {
-    g_auto(Search) search = {.evaluation = evaluation, .table = step->table};
+    g_auto(Search) search = {.evaluation = evaluation, .table = rule->table};
 
     if (!evaluation->facts->recipient)
         return VERDICT_NEXT;

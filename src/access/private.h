@@ -1,22 +1,29 @@
 /* private.h - compiled lists, and the state of one evaluation. For the files of this folder alone.
  *
- * A list is an array of steps: a restriction's function and its argument. A restriction answers OK (the list ends,
- * permitted), REJECT (everything ends; the reply is in the decision) or NEXT. */
+ * A list is an array of rules: a restriction's function and its argument. A restriction answers OK (the list ends,
+ * permitted), REJECT (everything ends; the reply is in the decision), NEED (everything ends, to be evaluated again when
+ * the inquiry has an answer) or NEXT. */
 #pragma once
 #include "access/access.h"
 #include "table/match.h"
 #include "table/table.h"
 
-typedef enum { VERDICT_NEXT, VERDICT_OK, VERDICT_REJECT } Verdict;
+typedef enum { VERDICT_NEXT, VERDICT_OK, VERDICT_REJECT, VERDICT_NEED } Verdict;
+
+static inline bool ends_all(Verdict verdict) /* OK ends its own list only */
+{
+    return verdict == VERDICT_REJECT || verdict == VERDICT_NEED;
+}
 
 typedef struct Evaluation Evaluation;
-typedef struct Step Step;
+typedef struct Rule Rule;
 typedef struct List List;
 
-typedef Verdict RestrictionFunc(Evaluation *evaluation, const Step *step);
+typedef Verdict RestrictionFunc(Evaluation *evaluation, const Rule *rule);
 typedef enum {
     ARGUMENT_NONE,
     ARGUMENT_TABLE,
+    ARGUMENT_TEXT,  /* the next word, as it is; NULL where there is none */
     ARGUMENT_FINAL, /* none, and what follows in the list is never reached */
 } ArgumentKind;
 
@@ -30,16 +37,17 @@ typedef struct {
 const Restriction *restriction_find(const char *name);
 bool restriction_is_unsupported(const char *name);
 
-struct Step {
+struct Rule {
     char *word;                     /* as written */
     const Restriction *restriction; /* NULL: class, problem, or a table alone */
     Table *table;                   /* ARGUMENT_TABLE, or alone */
+    char *text;                     /* ARGUMENT_TEXT */
     const List *class;              /* the list of a restriction class */
     char *problem;                  /* why it cannot be evaluated: logged when it should be, and a 451 */
 };
 
 struct List {
-    GArray *steps; /* of Step */
+    GArray *rules; /* of Rule */
 };
 
 /* What the whole list is about, unless a restriction says otherwise. */
@@ -61,7 +69,7 @@ struct Access {
     List *client, *helo, *sender, *relay, *recipient, *data, *end_of_data, *etrn;
 };
 
-/* list.c. Compiling adds steps to a list, so that classes can name each other. in_table: the text comes from an access
+/* list.c. Compiling adds rules to a list, so that classes can name each other. in_table: the text comes from an access
  * table: what is not supported is found when evaluated. False: error (never in_table, where no tables may be). */
 List *list_new(void);
 bool list_compile(List *list, const Access *access, const char *text, bool in_table, GError **error);
@@ -81,11 +89,13 @@ struct Evaluation {
     unsigned warn_if_reject;                 /* depth at which it was said, 0: not */
     char *defer_if_permit, *defer_if_reject; /* the reply to give then; NULL */
     bool recipient_checked, sender_checked;  /* for existence */
+    unsigned questions; /* so far, of those that are asked anew each time they stand in a list: they are told apart by
+                           their number */
 };
 
 /* ---- decision.c ---- */
 char *access_client(const AccessFacts *facts); /* "name[addr]"; caller frees */
-Decision *decision_new(void); /* PERMIT, and nothing else */
+Decision *decision_new(void);                  /* PERMIT, and nothing else */
 
 /* ---- evaluate.c ---- */
 Verdict evaluate_list(Evaluation *evaluation, const List *list);

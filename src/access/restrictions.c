@@ -7,12 +7,12 @@
 
 /* ---- Always ---- */
 
-static Verdict permit(Evaluation *evaluation, const Step *step)
+static Verdict permit(Evaluation *evaluation, const Rule *rule)
 {
     return VERDICT_OK;
 }
 
-static Verdict pass_over(Evaluation *evaluation, const Step *step)
+static Verdict pass_over(Evaluation *evaluation, const Rule *rule)
 {
     return VERDICT_NEXT;
 }
@@ -24,21 +24,21 @@ static Refusal refusal_of(const Evaluation *evaluation, gint64 code, const char 
         .code = code, .dsn = dsn, .what = evaluation->what, .class = evaluation->subject.class, .text = text};
 }
 
-static Verdict reject(Evaluation *evaluation, const Step *step)
+static Verdict reject(Evaluation *evaluation, const Rule *rule)
 {
     Refusal refusal = refusal_of(evaluation, evaluation->access->reject_code, "5.7.1", "Access denied");
 
     return refuse(evaluation, &refusal);
 }
 
-static Verdict defer(Evaluation *evaluation, const Step *step)
+static Verdict defer(Evaluation *evaluation, const Rule *rule)
 {
     Refusal refusal = refusal_of(evaluation, evaluation->access->defer_code, "4.3.2", "Try again later");
 
     return refuse(evaluation, &refusal);
 }
 
-static Verdict ask_defer_if_permit(Evaluation *evaluation, const Step *step)
+static Verdict ask_defer_if_permit(Evaluation *evaluation, const Rule *rule)
 {
     Refusal refusal = refusal_of(evaluation, 450, "4.7.0", "defer_if_permit requested");
 
@@ -46,7 +46,7 @@ static Verdict ask_defer_if_permit(Evaluation *evaluation, const Step *step)
     return VERDICT_NEXT;
 }
 
-static Verdict ask_defer_if_reject(Evaluation *evaluation, const Step *step)
+static Verdict ask_defer_if_reject(Evaluation *evaluation, const Rule *rule)
 {
     Refusal refusal = refusal_of(evaluation, 450, "4.7.0", "defer_if_reject requested");
 
@@ -56,7 +56,7 @@ static Verdict ask_defer_if_reject(Evaluation *evaluation, const Step *step)
 
 /* ---- The client ---- */
 
-static Verdict permit_mynetworks(Evaluation *evaluation, const Step *step)
+static Verdict permit_mynetworks(Evaluation *evaluation, const Rule *rule)
 {
     switch (
         match_host(evaluation->access->mynetworks, evaluation->facts->client_name, evaluation->facts->client_addr)) {
@@ -69,17 +69,17 @@ static Verdict permit_mynetworks(Evaluation *evaluation, const Step *step)
     }
 }
 
-static Verdict permit_inet_interfaces(Evaluation *evaluation, const Step *step)
+static Verdict permit_inet_interfaces(Evaluation *evaluation, const Rule *rule)
 {
     return route_is_own_address(evaluation->access->route, evaluation->facts->client_addr) ? VERDICT_OK : VERDICT_NEXT;
 }
 
-static Verdict permit_sasl_authenticated(Evaluation *evaluation, const Step *step)
+static Verdict permit_sasl_authenticated(Evaluation *evaluation, const Rule *rule)
 {
     return evaluation->facts->sasl_username ? VERDICT_OK : VERDICT_NEXT;
 }
 
-static Verdict reject_unauth_pipelining(Evaluation *evaluation, const Step *step)
+static Verdict reject_unauth_pipelining(Evaluation *evaluation, const Rule *rule)
 {
     Refusal refusal = refusal_of(evaluation, 503, "5.5.0", "Improper use of SMTP command pipelining");
 
@@ -111,7 +111,7 @@ static Verdict reject_invalid_literal(Evaluation *evaluation)
     return refuse_helo(evaluation, evaluation->access->invalid_code, "invalid ip address");
 }
 
-static Verdict reject_invalid_helo_hostname(Evaluation *evaluation, const Step *step)
+static Verdict reject_invalid_helo_hostname(Evaluation *evaluation, const Rule *rule)
 {
     const char *helo = evaluation->facts->helo;
 
@@ -125,7 +125,7 @@ static Verdict reject_invalid_helo_hostname(Evaluation *evaluation, const Step *
     return refuse_helo(evaluation, evaluation->access->invalid_code, "Invalid name");
 }
 
-static Verdict reject_non_fqdn_helo_hostname(Evaluation *evaluation, const Step *step)
+static Verdict reject_non_fqdn_helo_hostname(Evaluation *evaluation, const Rule *rule)
 {
     const char *helo = evaluation->facts->helo;
 
@@ -155,14 +155,14 @@ static Verdict reject_non_fqdn_address(Evaluation *evaluation, const char *addre
                                          .text = "need fully-qualified address"});
 }
 
-static Verdict reject_non_fqdn_sender(Evaluation *evaluation, const Step *step)
+static Verdict reject_non_fqdn_sender(Evaluation *evaluation, const Rule *rule)
 {
     const char *sender = evaluation->facts->sender;
 
     return sender && *sender ? reject_non_fqdn_address(evaluation, sender, "Sender address") : VERDICT_NEXT;
 }
 
-static Verdict reject_non_fqdn_recipient(Evaluation *evaluation, const Step *step)
+static Verdict reject_non_fqdn_recipient(Evaluation *evaluation, const Rule *rule)
 {
     const char *recipient = evaluation->facts->recipient;
 
@@ -176,7 +176,7 @@ static Verdict from_existence(Evaluation *evaluation, Existence existence, const
     return existence == EXISTS_NO ? refuse_with(evaluation, reply) : VERDICT_NEXT;
 }
 
-static Verdict reject_unlisted_recipient(Evaluation *evaluation, const Step *step)
+static Verdict reject_unlisted_recipient(Evaluation *evaluation, const Rule *rule)
 {
     const char *recipient = evaluation->facts->recipient;
     g_autofree char *reply = NULL;
@@ -188,7 +188,7 @@ static Verdict reject_unlisted_recipient(Evaluation *evaluation, const Step *ste
     return from_existence(evaluation, existence, recipient, reply);
 }
 
-static Verdict reject_unlisted_sender(Evaluation *evaluation, const Step *step)
+static Verdict reject_unlisted_sender(Evaluation *evaluation, const Rule *rule)
 {
     const char *sender = evaluation->facts->sender;
     g_autofree char *reply = NULL;
@@ -200,7 +200,7 @@ static Verdict reject_unlisted_sender(Evaluation *evaluation, const Step *step)
     return from_existence(evaluation, existence, sender, reply);
 }
 
-static Verdict reject_multi_recipient_bounce(Evaluation *evaluation, const Step *step)
+static Verdict reject_multi_recipient_bounce(Evaluation *evaluation, const Rule *rule)
 {
     const AccessFacts *facts = evaluation->facts;
     unsigned allowed = strcmp(facts->state, "RCPT") == 0 ? 0 : 1;
@@ -233,7 +233,7 @@ static Destination find_destination(const Evaluation *evaluation)
     }
 }
 
-static Verdict permit_auth_destination(Evaluation *evaluation, const Step *step)
+static Verdict permit_auth_destination(Evaluation *evaluation, const Rule *rule)
 {
     if (!evaluation->facts->recipient)
         return VERDICT_NEXT;
@@ -263,14 +263,28 @@ static Verdict refuse_relaying(Evaluation *evaluation, gint64 code, const char *
     }
 }
 
-static Verdict reject_unauth_destination(Evaluation *evaluation, const Step *step)
+static Verdict reject_unauth_destination(Evaluation *evaluation, const Rule *rule)
 {
     return refuse_relaying(evaluation, evaluation->access->relay_code, "5.7.1");
 }
 
-static Verdict defer_unauth_destination(Evaluation *evaluation, const Step *step)
+static Verdict defer_unauth_destination(Evaluation *evaluation, const Rule *rule)
 {
     return refuse_relaying(evaluation, evaluation->access->relay_code - 100, "4.7.1");
+}
+
+/* ---- The clock ---- */
+
+static Verdict sleep_seconds(Evaluation *evaluation, const Rule *rule)
+{
+    guint64 seconds;
+    g_autofree char *key = g_strdup_printf("sleep %u", evaluation->questions++);
+
+    if (!rule->text || !g_ascii_string_to_unsigned(rule->text, 10, 0, G_MAXINT32, &seconds, NULL)) {
+        note(evaluation, "warning: restriction sleep must be followed by number");
+        return refuse_for_configuration(evaluation);
+    }
+    return inquiry_slept(evaluation->facts->inquiry, key, (gint64)seconds * 1000) ? VERDICT_NEXT : VERDICT_NEED;
 }
 
 /* ---- The table ---- */
@@ -282,6 +296,8 @@ static const Restriction restrictions[] = {
     {"warn_if_reject", pass_over, ARGUMENT_NONE}, /* evaluate.c acts on it */
     {"defer_if_permit", ask_defer_if_permit, ARGUMENT_NONE},
     {"defer_if_reject", ask_defer_if_reject, ARGUMENT_NONE},
+
+    {"sleep", sleep_seconds, ARGUMENT_TEXT},
 
     {"permit_mynetworks", permit_mynetworks, ARGUMENT_NONE},
     {"permit_inet_interfaces", permit_inet_interfaces, ARGUMENT_NONE},
@@ -358,7 +374,6 @@ static const char *const unsupported[] = {
     "check_recipient_a_access",
     "check_recipient_mx_access",
     "check_recipient_ns_access",
-    "sleep",
 };
 
 const Restriction *restriction_find(const char *name)

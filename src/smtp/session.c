@@ -132,6 +132,7 @@ static bool client_is_gone(Session *session)
 bool session_settled(Session *session, Outcome outcome, Step *step)
 {
     session->waiting = outcome.kind != OUTCOME_DONE;
+    session->finished += !session->waiting;
     if (!session->waiting)
         return true;
     session->waiting_for_client_too = outcome.until_hangup;

@@ -134,6 +134,7 @@ struct Session {
     gint64 deadline; /* of the present request or read */
     gint64 reply_at; /* not before: the error sleep */
     bool waiting, waiting_for_client_too, hangup_seen;
+    guint64 finished; /* commands, pieces and ends of content so far: the same while one of them is run again */
     bool skipping_line; /* discards the rest of an over-long line */
     size_t skipped;
     guint64 chunk_left;

@@ -143,13 +143,32 @@ Outcome client_greet(Smtpd *smtpd)
     Session *session = smtpd->session;
     AccessFacts facts = smtpd_facts(smtpd, session->where);
 
-    smtpd->decision = access_check(smtpd->settings->access, ACCESS_CONNECT, &facts);
+    Outcome outcome = smtpd_decide(smtpd, ACCESS_CONNECT, &facts);
+    if (outcome.kind != OUTCOME_DONE)
+        return outcome;
     if (smtpd->decision->kind == DECISION_REJECT)
         smtpd->client.denied = g_strdup(smtpd->decision->reply);
-    if (smtpd_act_on_decision(smtpd, &facts))
-        return outcome_done();
-    session_replyf(session, "220 %s", smtpd->settings->banner);
-    return outcome_done();
+    Reply *refusal = smtpd_take_decision(smtpd, &facts);
+    if (refusal)
+        session_reply_take(session, refusal);
+    else
+        session_replyf(session, "220 %s", smtpd->settings->banner);
+    return outcome;
+}
+
+/* Before any list is asked. True: replied. */
+static bool turned_away(Smtpd *smtpd)
+{
+    Session *session = smtpd->session;
+
+    log_info("connect from %s", smtpd->client.text);
+    client_authorize(smtpd);
+    if (limits_refuse_connection(smtpd))
+        return true;
+    if (!stream_has_more(&session->stream))
+        return false;
+    session->early_talked = true;
+    return client_early(session, "CONNECT");
 }
 
 Outcome client_connected(Session *session)
@@ -157,17 +176,13 @@ Outcome client_connected(Session *session)
     Smtpd *smtpd = smtpd_of(session);
 
     smtpd->session = session;
+    if (!smtpd->inquiry)
+        smtpd->inquiry = inquiry_new(session->self);
     if (!name_is_known(smtpd))
         return outcome_wait(clock_ms() + NAME_WAIT_MS, true);
-    log_info("connect from %s", smtpd->client.text);
-    client_authorize(smtpd);
-    if (limits_refuse_connection(smtpd))
+    if (!smtpd->client.greeting && turned_away(smtpd))
         return outcome_done();
-    if (stream_has_more(&session->stream)) {
-        session->early_talked = true;
-        if (client_early(session, "CONNECT"))
-            return outcome_done();
-    }
+    smtpd->client.greeting = true;
     Outcome outcome = client_greet(smtpd);
     session->errors += smtpd->client.denied != NULL;
     return outcome;
@@ -228,6 +243,7 @@ void client_disconnected(Session *session)
         log_disconnect(smtpd);
     client_reset(smtpd);
     g_clear_pointer(&smtpd->decision, decision_free);
+    inquiry_free(smtpd->inquiry);
     reply_free(smtpd->refusal);
     g_free(smtpd->typed);
     xf_attrs_clear(&smtpd->forwarded);

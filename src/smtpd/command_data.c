@@ -16,14 +16,13 @@ static const char *no_content_now(const Smtpd *smtpd)
     return NULL;
 }
 
-/* smtpd_data_restrictions. True: refused, replied. */
-static bool refused(Smtpd *smtpd, const char *state)
+/* smtpd_data_restrictions and smtpd_end_of_data_restrictions. DONE: a refusal is left in smtpd->refusal. */
+static Outcome check(Smtpd *smtpd, AccessStage stage, const char *state)
 {
     AccessFacts facts = smtpd_facts(smtpd, state);
 
     facts.recipient_count = smtpd->transaction->envelope->recipients->len;
-    smtpd->decision = access_check(smtpd->settings->access, ACCESS_DATA, &facts);
-    return smtpd_act_on_decision(smtpd, &facts);
+    return smtpd_check_command(smtpd, stage, &facts, &smtpd->refusal);
 }
 
 Outcome command_data(Session *session, const char *line)
@@ -37,9 +36,9 @@ Outcome command_data(Session *session, const char *line)
         session_reply(session, error);
         return outcome_done();
     }
-    if (!session->waiting && refused(smtpd, "DATA"))
-        return outcome_done();
-    Outcome outcome = smtpd->service->sink->data(smtpd, smtpd_as_typed(smtpd, line));
+    Outcome outcome = check(smtpd, ACCESS_DATA, "DATA");
+    if (outcome.kind == OUTCOME_DONE && !smtpd->refusal)
+        outcome = smtpd->service->sink->data(smtpd, smtpd_as_typed(smtpd, line));
     if (outcome.kind != OUTCOME_DONE)
         return outcome;
     if (smtpd->refusal) {
@@ -109,25 +108,12 @@ static void take_chunk(Smtpd *smtpd, guint64 size, bool last)
     transaction->chunked = true;
 }
 
-/* smtpd_data_restrictions at the first chunk. True: refused; the chunk is skipped. */
-static bool first_chunk_refused(Smtpd *smtpd, guint64 size, bool last)
-{
-    AccessFacts facts = smtpd_facts(smtpd, "BDAT");
-
-    facts.recipient_count = smtpd->transaction->envelope->recipients->len;
-    smtpd->decision = access_check(smtpd->settings->access, ACCESS_DATA, &facts);
-    Reply *refusal = smtpd_take_decision(smtpd, &facts);
-    if (refusal)
-        skip_chunk(smtpd, size, last, refusal);
-    return refusal != NULL;
-}
-
 /* Content begins with this chunk. DONE: it has, or the chunk is skipped. */
 static Outcome first_chunk(Smtpd *smtpd, guint64 size, bool last)
 {
-    if (!smtpd->session->waiting && first_chunk_refused(smtpd, size, last))
-        return outcome_done();
-    Outcome outcome = smtpd->service->sink->data(smtpd, "DATA");
+    Outcome outcome = check(smtpd, ACCESS_DATA, "BDAT");
+    if (outcome.kind == OUTCOME_DONE && !smtpd->refusal)
+        outcome = smtpd->service->sink->data(smtpd, "DATA");
     if (outcome.kind != OUTCOME_DONE)
         return outcome;
     if (smtpd->refusal)
@@ -254,14 +240,14 @@ static void end_skipped_chunk(Smtpd *smtpd)
     give_up_chunks(smtpd);
 }
 
-/* What we ourselves refuse content for: all of it, or a chunk that has gone wrong. True: refused, replied. */
-static bool refused_at_end(Smtpd *smtpd)
+/* What is wrong with the content: all of it, or a chunk. True: refused, replied. */
+static bool is_bad_content(Smtpd *smtpd)
 {
     static const char too_big[] = "552 5.3.4 Error: message file too big";
     Transaction *transaction = smtpd->transaction;
-    AccessFacts facts = smtpd_facts(smtpd, smtpd->session->where);
 
     if (has_forbidden_newline(smtpd)) {
+        AccessFacts facts = smtpd_facts(smtpd, smtpd->session->where);
         smtpd_refuse_bare_newline(smtpd, &facts);
         smtpd->service->sink->dropped(smtpd, "");
         return true;
@@ -271,9 +257,16 @@ static bool refused_at_end(Smtpd *smtpd)
         session_reply(smtpd->session, too_big);
         return true;
     }
-    facts.recipient_count = transaction->envelope->recipients->len;
-    smtpd->decision = access_check(smtpd->settings->access, ACCESS_END_OF_DATA, &facts);
-    return smtpd_act_on_decision(smtpd, &facts);
+    return false;
+}
+
+/* The content is dropped, for a reason that was replied. */
+static void drop(Smtpd *smtpd)
+{
+    if (smtpd->session->bdat)
+        give_up_chunks(smtpd);
+    else
+        transaction_end(smtpd, true);
 }
 
 static void take_reply(Smtpd *smtpd)
@@ -301,16 +294,21 @@ Outcome content_end(Session *session)
     }
     if (more_to_come)
         session->where = "BDAT content";
-    if (!session->waiting && refused_at_end(smtpd)) {
-        if (session->bdat)
-            give_up_chunks(smtpd);
-        else
-            transaction_end(smtpd, true);
+    if (!session->waiting && is_bad_content(smtpd)) {
+        drop(smtpd);
         return outcome_done();
+    }
+    Outcome outcome = check(smtpd, ACCESS_END_OF_DATA, session->where);
+    if (outcome.kind != OUTCOME_DONE)
+        return outcome;
+    if (smtpd->refusal) {
+        session_reply_take(session, g_steal_pointer(&smtpd->refusal));
+        drop(smtpd);
+        return outcome;
     }
     if (!smtpd->transaction->times.content_end_ms)
         smtpd->transaction->times.content_end_ms = clock_ms();
-    Outcome outcome = smtpd->service->sink->end(smtpd);
+    outcome = smtpd->service->sink->end(smtpd);
     if (outcome.kind != OUTCOME_DONE)
         return outcome;
     take_reply(smtpd);

@@ -28,21 +28,25 @@ static char *argument_of(const char *line)
     return g_string_free(g_steal_pointer(&name), FALSE);
 }
 
-/* Both begin anew. True: the name is taken; false: replied. */
-static bool greet(Session *session, const char *line, bool extended)
+/* Both begin anew. DONE and *ret_greeted: the name is taken; DONE without: replied. */
+static Outcome greet(Session *session, const char *line, bool extended, bool *ret_greeted)
 {
     Smtpd *smtpd = smtpd_of(session);
     g_autofree char *name = argument_of(line);
+    Reply *refusal = NULL;
 
+    *ret_greeted = false;
     if (!name) {
         session_replyf(session, "501 Syntax: %s hostname", extended ? "EHLO" : "HELO");
-        return false;
+        return outcome_done();
     }
     AccessFacts facts = smtpd_facts(smtpd, extended ? "EHLO" : "HELO");
     facts.helo = name;
-    smtpd->decision = access_check(smtpd->settings->access, ACCESS_HELO, &facts);
-    if (smtpd_act_on_decision(smtpd, &facts)) /* as if it had not been said */
-        return false;
+    Outcome outcome = smtpd_check_command(smtpd, ACCESS_HELO, &facts, &refusal);
+    if (refusal) /* as if it had not been said */
+        session_reply_take(session, refusal);
+    if (outcome.kind != OUTCOME_DONE || refusal)
+        return outcome;
     transaction_end(smtpd, true);
     g_free(smtpd->helo);
     smtpd->helo = g_steal_pointer(&name);
@@ -50,14 +54,18 @@ static bool greet(Session *session, const char *line, bool extended)
         smtpd->protocol = "ESMTP";
         session->esmtp = true;
     }
-    return true;
+    *ret_greeted = true;
+    return outcome;
 }
 
 Outcome command_helo(Session *session, const char *line)
 {
-    if (greet(session, line, false))
+    bool greeted;
+    Outcome outcome = greet(session, line, false, &greeted);
+
+    if (greeted)
         session_replyf(session, "250 %s", smtpd_of(session)->settings->hostname);
-    return outcome_done();
+    return outcome;
 }
 
 static void log_discarded(const Smtpd *smtpd, unsigned discard)
@@ -94,8 +102,10 @@ Outcome command_ehlo(Session *session, const char *line)
         smtpd_refuse_for_trouble(smtpd, "EHLO");
         return outcome_done();
     }
-    if (!greet(session, line, true))
-        return outcome_done();
+    bool greeted;
+    Outcome outcome = greet(session, line, true, &greeted);
+    if (!greeted)
+        return outcome;
 
     unsigned discard = client->discard;
     bool sized = settings->message_size_limit > 0;
@@ -125,5 +135,5 @@ Outcome command_ehlo(Session *session, const char *line)
             g_string_append_printf(text, "\n250 %s", rows[i].text);
     log_discarded(smtpd, discard);
     session_reply_take(session, reply_new(text->str));
-    return outcome_done();
+    return outcome;
 }

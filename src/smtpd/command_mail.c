@@ -61,8 +61,8 @@ static const char *too_busy(const Smtpd *smtpd)
     return "451 4.3.2 Error: try again later";
 }
 
-/* Our own checks. True: refused, replied. False: the decision is still to be acted on. */
-static bool refused(Smtpd *smtpd, const MailCommand *mail)
+/* Our own checks. DONE: a refusal is left in smtpd->refusal; without one the decision is still to be acted on. */
+static Outcome check(Smtpd *smtpd, const MailCommand *mail)
 {
     AccessFacts facts = smtpd_facts(smtpd, "MAIL");
     const char *refusal = too_large(smtpd, mail->size);
@@ -70,20 +70,24 @@ static bool refused(Smtpd *smtpd, const MailCommand *mail)
     facts.sender = mail->address;
     facts.sender_text = mail->text;
     if (!refusal) {
-        smtpd->decision = access_check(smtpd->settings->access, ACCESS_MAIL, &facts);
-        if (smtpd->decision->kind == DECISION_REJECT)
-            return smtpd_act_on_decision(smtpd, &facts);
+        Outcome outcome = smtpd_decide(smtpd, ACCESS_MAIL, &facts);
+        if (outcome.kind != OUTCOME_DONE)
+            return outcome;
+        if (smtpd->decision->kind == DECISION_REJECT) {
+            smtpd->refusal = smtpd_take_decision(smtpd, &facts);
+            return outcome;
+        }
         refusal = too_little_space(smtpd);
         facts.sender = NULL; /* the log shows the disk's fault as nobody's */
     }
     if (!refusal)
         refusal = too_busy(smtpd);
-    if (!refusal)
-        return false;
-    g_clear_pointer(&smtpd->decision, decision_free);
-    smtpd_log_reject(smtpd, &facts, refusal);
-    session_reply(smtpd->session, refusal);
-    return true;
+    if (refusal) {
+        g_clear_pointer(&smtpd->decision, decision_free);
+        smtpd_log_reject(smtpd, &facts, refusal);
+        smtpd->refusal = reply_new(refusal);
+    }
+    return outcome_done();
 }
 
 Outcome command_mail(Session *session, const char *line)
@@ -101,7 +105,7 @@ Outcome command_mail(Session *session, const char *line)
             return outcome_done();
         }
         g_autofree char *error = mail_command_parse(line, &rules, &mail, &bad_address);
-        if (!command_lacks_path(error) && limits_refuse(smtpd, RATE_MESSAGE)) {
+        if (!session->waiting && !command_lacks_path(error) && limits_refuse(smtpd, RATE_MESSAGE)) {
             mail_command_clear(&mail);
             return outcome_done();
         }
@@ -111,13 +115,16 @@ Outcome command_mail(Session *session, const char *line)
             session_reply(session, error);
             return outcome_done();
         }
-        if (refused(smtpd, &mail)) {
+        Outcome outcome = check(smtpd, &mail);
+        if (outcome.kind != OUTCOME_DONE || smtpd->refusal) {
             mail_command_clear(&mail);
-            return outcome_done();
+            if (smtpd->refusal)
+                session_reply_take(session, g_steal_pointer(&smtpd->refusal));
+            return outcome;
         }
         transaction_begin(smtpd, &mail, smtpd_as_typed(smtpd, line)); /* it keeps what the decision asks for */
         AccessFacts facts = smtpd_facts(smtpd, "MAIL");
-        smtpd_act_on_decision(smtpd, &facts);
+        smtpd_take_decision(smtpd, &facts);
     }
     if (!smtpd->settings->delay_open) {
         Outcome outcome = sink->mail(smtpd);

@@ -86,6 +86,7 @@ Outcome command_vrfy(Session *session, const char *line)
     bool utf8;
     g_autofree char *address = vrfy_address(line, rules->smtputf8, &utf8);
     RcptCommand rcpt;
+    Reply *refusal = NULL;
     g_autofree char *bad_address = NULL;
 
     if (smtpd->settings->disable_vrfy) {
@@ -106,11 +107,13 @@ Outcome command_vrfy(Session *session, const char *line)
     AccessFacts facts = smtpd_facts(smtpd, "VRFY");
     facts.recipient = rcpt.address;
     facts.recipient_text = rcpt.text;
-    smtpd->decision = access_check(smtpd->settings->access, ACCESS_VRFY, &facts);
-    if (!smtpd_act_on_decision(smtpd, &facts))
+    Outcome outcome = smtpd_check_command(smtpd, ACCESS_VRFY, &facts, &refusal);
+    if (refusal)
+        session_reply_take(session, refusal);
+    else if (outcome.kind == OUTCOME_DONE)
         session_replyf(session, "252 2.0.0 %s", address);
     rcpt_command_clear(&rcpt);
-    return outcome_done();
+    return outcome;
 }
 
 /* A name as it stands in front of a mail address, but for the dot at its end. */
@@ -141,11 +144,15 @@ Outcome command_etrn(Session *session, const char *line)
         }
         AccessFacts facts = smtpd_facts(smtpd, "ETRN");
         facts.etrn_domain = domain;
-        smtpd->decision = access_check(smtpd->settings->access, ACCESS_ETRN, &facts);
-        if (!smtpd_act_on_decision(smtpd, &facts)) {
+        Reply *refusal = NULL;
+        Outcome outcome = smtpd_check_command(smtpd, ACCESS_ETRN, &facts, &refusal);
+        if (refusal) {
+            session_reply_take(session, refusal);
+        } else if (outcome.kind == OUTCOME_DONE) {
             log_warning("reject: ETRN %s... from %s", domain, smtpd->client.text);
             session_replyf(session, "459 <%s>: service unavailable", domain);
         }
+        return outcome;
     }
     return outcome_done();
 }

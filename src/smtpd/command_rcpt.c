@@ -30,15 +30,14 @@ static bool too_many(Smtpd *smtpd)
     return true;
 }
 
-/* Our own checks. True: refused, replied. */
-static bool refused(Smtpd *smtpd, const RcptCommand *rcpt)
+/* Our own checks. DONE: a refusal is left for the caller. */
+static Outcome check(Smtpd *smtpd, const RcptCommand *rcpt, Reply **ret_refusal)
 {
     AccessFacts facts = smtpd_facts(smtpd, "RCPT");
 
     facts.recipient = rcpt->address;
     facts.recipient_text = rcpt->text;
-    smtpd->decision = access_check(smtpd->settings->access, ACCESS_RCPT, &facts);
-    return smtpd_act_on_decision(smtpd, &facts);
+    return smtpd_check_command(smtpd, ACCESS_RCPT, &facts, ret_refusal);
 }
 
 static void add_recipient(Smtpd *smtpd, const char *line, RcptCommand *rcpt)
@@ -81,11 +80,13 @@ Outcome command_rcpt(Session *session, const char *line)
         session_reply(session, error);
         return outcome_done();
     }
-    if (!session->waiting && (too_many(smtpd) || refused(smtpd, &rcpt))) {
+    if (!session->waiting && too_many(smtpd)) {
         rcpt_command_clear(&rcpt);
         return outcome_done();
     }
-    Outcome outcome = smtpd->service->sink->rcpt(smtpd, smtpd_as_typed(smtpd, line));
+    Outcome outcome = check(smtpd, &rcpt, &smtpd->refusal);
+    if (outcome.kind == OUTCOME_DONE && !smtpd->refusal)
+        outcome = smtpd->service->sink->rcpt(smtpd, smtpd_as_typed(smtpd, line));
     if (outcome.kind == OUTCOME_DONE && smtpd->refusal) {
         session_reply_take(session, g_steal_pointer(&smtpd->refusal));
     } else if (outcome.kind == OUTCOME_DONE) {

@@ -73,16 +73,15 @@ Outcome command_xclient(Session *session, const char *line)
     const Settings *settings = smtpd->settings;
     XfAttrs attrs = {0};
 
+    if (session->waiting) /* for what the greeting depends on */
+        return client_greet(smtpd);
     if (refused(session, line, "XCLIENT", smtpd->client.xclient))
         return outcome_done();
     g_autofree char *error = xforward_command_parse(line, true, settings->ipv4, settings->ipv6, &attrs);
-    if (error) {
+    if (error)
         session_reply(session, error);
-    } else {
+    else
         become(smtpd, &attrs);
-        if (!limits_refuse_connection(smtpd))
-            client_greet(smtpd);
-    }
     xf_attrs_clear(&attrs);
-    return outcome_done();
+    return error || limits_refuse_connection(smtpd) ? outcome_done() : client_greet(smtpd);
 }

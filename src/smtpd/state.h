@@ -29,9 +29,9 @@ typedef struct {
     Gate *commit_gate; /* fsync */
     Spool *spool;      /* NULL with a filter */
     Cleanup *cleanup;
-    char *content_directory; /* for unnamed files of content */
+    char *content_directory;  /* for unnamed files of content */
     Account *content_account; /* of content in memory */
-    QueueNotify *notify;     /* to qmgr */
+    QueueNotify *notify;      /* to qmgr */
 } SmtpdService;
 
 /* Who speaks to us, and what that gives. Anew after XCLIENT. */
@@ -45,6 +45,7 @@ typedef struct {
     unsigned discard;       /* EHLO_ bits */
     bool xforward, xclient; /* authorized */
     bool rewrite_local;     /* local_header_rewrite_clients matches */
+    bool greeting;          /* nothing is left to do but the greeting */
     char *denied;           /* smtpd_delay_reject=no: it was refused; every command but QUIT gets this */
 } Peer;
 
@@ -59,8 +60,8 @@ typedef struct {
     bool discard, hold;
     char *filter, *redirect; /* FILTER and REDIRECT actions; NULL: none */
     GPtrArray *bcc;          /* BCC actions */
-    guint64 size;        /* octets of records received (command_data.c) */
-    guint64 open_octets; /* of the record that is not complete */
+    guint64 size;            /* octets of records received (command_data.c) */
+    guint64 open_octets;     /* of the record that is not complete */
     bool too_big;
     size_t held;  /* octets of memory in the account */
     bool chunked; /* BDAT was used */
@@ -87,7 +88,9 @@ struct Smtpd {
     char *sasl_method, *sasl_username; /* NULL: not authenticated (only XCLIENT LOGIN can say so) */
     XfAttrs forwarded;                 /* XFORWARD */
     Transaction *transaction;          /* NULL outside */
-    Decision *decision;                /* of the command under way, while it is run again */
+    Decision *decision;                /* of the command under way, until it is acted upon */
+    Inquiry *inquiry;                  /* what our checks have asked outside */
+    guint64 checked;                   /* session->finished + 1 of the command that passed its checks */
     char *typed;                       /* the command under way, if blanks stand before it; else NULL */
     Reply *refusal;                    /* what the sink says instead of yes; the reply of a chunk that is skipped */
     bool chunk_refused;                /* BDAT failed: further chunks are discarded until LAST or RSET */
@@ -120,7 +123,8 @@ static inline Smtpd *smtpd_of(const Session *session)
 {
     return session->service;
 }
-static inline const char *smtpd_as_typed(const Smtpd *smtpd, const char *line) /* for the filter, which gets all of it */
+static inline const char *smtpd_as_typed(const Smtpd *smtpd,
+                                         const char *line) /* for the filter, which gets all of it */
 {
     return smtpd->typed ? smtpd->typed : line;
 }
@@ -140,10 +144,14 @@ void smtpd_log_client(const Smtpd *smtpd, const char *id);
 void smtpd_refuse_bare_newline(Smtpd *smtpd, const AccessFacts *facts);
 /* A table that the session cannot do without fails: logs, says 421. */
 void smtpd_refuse_for_trouble(Smtpd *smtpd, const char *where);
-/* Acts on smtpd->decision once: logs, prepends, notes. A refusal is returned for the caller to give. */
+/* Runs the lists of a command. DONE: smtpd->decision is there. Otherwise what it needs first. */
+Outcome smtpd_decide(Smtpd *smtpd, AccessStage stage, const AccessFacts *facts);
+/* Acts on smtpd->decision once: logs, prepends, notes. NULL: permitted; otherwise the refusal, for the caller to give.
+ */
 Reply *smtpd_take_decision(Smtpd *smtpd, const AccessFacts *facts);
-/* The same; true: it is a refusal, and was replied. */
-bool smtpd_act_on_decision(Smtpd *smtpd, const AccessFacts *facts);
+/* Both, and only once however often a command is run again for what comes behind them. DONE: *ret_refusal is set if the
+ * command is refused, else left alone. */
+Outcome smtpd_check_command(Smtpd *smtpd, AccessStage stage, const AccessFacts *facts, Reply **ret_refusal);
 
 /* --- client.c --- */
 Outcome client_connected(Session *session); /* ServerClass.connect */
@@ -171,10 +179,10 @@ bool transaction_in(const Session *session);
  * commands to refuse. */
 void transaction_hold(Smtpd *smtpd, size_t octets);
 bool smtpd_memory_is_full(const Smtpd *smtpd); /* and logs it once a minute */
-void transaction_begin_content(Smtpd *smtpd); /* our headers */
+void transaction_begin_content(Smtpd *smtpd);  /* our headers */
 
 /* --- trace.c --- */
-void trace_begin(Smtpd *smtpd);         /* with the transaction */
+void trace_begin(Smtpd *smtpd);        /* with the transaction */
 char *trace_times(const Smtpd *smtpd); /* " delay=.. delays=.. trace=ID", or ""; at the verdict. Caller frees */
 
 /* --- the commands; see commands.c --- */

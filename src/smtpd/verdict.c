@@ -25,6 +25,7 @@ AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state)
         .improper_pipelining = smtpd->session->early_talked,
         .sasl_username = smtpd->sasl_username,
         .behind_proxy_filter = smtpd->service->sink->is_proxy,
+        .inquiry = smtpd->inquiry,
     };
 
     if (transaction) {
@@ -140,11 +141,26 @@ Reply *smtpd_take_decision(Smtpd *smtpd, const AccessFacts *facts)
     return NULL;
 }
 
-bool smtpd_act_on_decision(Smtpd *smtpd, const AccessFacts *facts)
+Outcome smtpd_decide(Smtpd *smtpd, AccessStage stage, const AccessFacts *facts)
 {
-    Reply *refusal = smtpd_take_decision(smtpd, facts);
+    decision_free(smtpd->decision);
+    smtpd->decision = access_check(smtpd->settings->access, stage, facts);
+    if (smtpd->decision->kind == DECISION_NEED)
+        return outcome_wait(inquiry_deadline(smtpd->inquiry), true);
+    inquiry_settled(smtpd->inquiry);
+    return outcome_done();
+}
 
+Outcome smtpd_check_command(Smtpd *smtpd, AccessStage stage, const AccessFacts *facts, Reply **ret_refusal)
+{
+    if (smtpd->checked == smtpd->session->finished + 1)
+        return outcome_done();
+    Outcome outcome = smtpd_decide(smtpd, stage, facts);
+    if (outcome.kind != OUTCOME_DONE)
+        return outcome;
+    smtpd->checked = smtpd->session->finished + 1;
+    Reply *refusal = smtpd_take_decision(smtpd, facts);
     if (refusal)
-        session_reply_take(smtpd->session, refusal);
-    return refusal != NULL;
+        *ret_refusal = refusal;
+    return outcome;
 }

@@ -2,8 +2,10 @@
 import os
 import re
 import subprocess
+import time
 
 import pytest
+from harness import PATIENCE
 
 STRANGER = 'NAME=spike.up.test ADDR=192.0.2.66 PORT=4711'
 CLIENT = '<spike.up.test[192.0.2.66]>'
@@ -274,6 +276,36 @@ class TestHash:
         mta.stop()
         text = done.stderr + mta.log_text()
         assert re.search(r'fatal: .*table\.db.*', text) and re.search('postmap|gatepost map', text), text
+
+
+def test_sleep(sut):
+    """Wherever it stands, its command is answered late, and the check counts once; nobody else waits."""
+    lists = '-o smtpd_delay_reject=no ' + ' '.join(f'-o {{ smtpd_{name}_restrictions = sleep 1, permit_mynetworks }}' for name in
+                                                   ('client', 'helo', 'sender', 'recipient', 'data', 'end_of_data', 'etrn'))
+    with sut(services={'slow': lists, 'other': '-o { smtpd_client_restrictions = sleep soon }'}) as mta:
+        begun = time.monotonic()
+        clients = [mta.connect('slow') for _ in range(20)]
+        for wanted, command in ((220, None), (250, 'EHLO c.test'), (250, 'MAIL FROM:<a@b.test>'), (250, 'RCPT TO:<alice@virt.test>'),
+                                (354, 'DATA')):
+            since = time.monotonic()
+            for client in clients:
+                if command:
+                    client.send(command.encode() + b'\r\n')
+            for client in clients:
+                client.expect(wanted)
+            assert time.monotonic() - since > 0.9, command
+        for client in clients:
+            client.send(b'Subject: x\r\n\r\nx\r\n.\r\nQUIT\r\n')
+        for client in clients:
+            client.expect('~250 2.0.0 Ok: queued as .*')
+            client.expect(221)
+        assert 5.9 < time.monotonic() - begun < 6 * 10 * PATIENCE
+        mta.maildir('alice').wait(20)
+        mark = mta.log.mark()
+        with mta.session('other') as client:
+            client.cmd('MAIL FROM:<a@b.test>', 250)
+            client.cmd('RCPT TO:<alice@virt.test>', '451 4.3.5 Server configuration error')
+        mta.log.wait('warning: restriction sleep must be followed by number', mark)
 
 
 def test_count_limit(sut):
