@@ -149,14 +149,51 @@ Access *access_new(const Config *config, const Route *route, GError **error)
     return g_steal_pointer(&access);
 }
 
+enum { LISTS = 8 };
+
+static void lists_of(const Access *access, List *ret_lists[LISTS])
+{
+    List *const lists[LISTS] = {access->client,    access->helo, access->sender,      access->relay,
+                                access->recipient, access->data, access->end_of_data, access->etrn};
+
+    memcpy(ret_lists, lists, sizeof lists);
+}
+
+static bool list_blocks(const List *list)
+{
+    bool blocks = false;
+
+    for (guint i = 0; list && i < list->rules->len; i++) {
+        const Rule *rule = &g_array_index(list->rules, Rule, i);
+        blocks |= rule->table && table_blocks(rule->table);
+    }
+    return blocks;
+}
+
+bool access_blocks(const Access *access)
+{
+    List *lists[LISTS];
+    GHashTableIter classes;
+    gpointer class;
+    bool blocks = match_list_blocks(access->mynetworks) || route_blocks(access->route);
+
+    lists_of(access, lists);
+    for (size_t i = 0; i < LISTS; i++)
+        blocks |= list_blocks(lists[i]);
+    g_hash_table_iter_init(&classes, access->classes);
+    while (g_hash_table_iter_next(&classes, NULL, &class))
+        blocks |= list_blocks(class);
+    return blocks;
+}
+
 void access_free(Access *access)
 {
+    List *lists[LISTS];
+
     if (!access)
         return;
-    List *lists[] = {access->client,    access->helo, access->sender,      access->relay,
-                     access->recipient, access->data, access->end_of_data, access->etrn};
-
-    for (size_t i = 0; i < G_N_ELEMENTS(lists); i++)
+    lists_of(access, lists);
+    for (size_t i = 0; i < LISTS; i++)
         list_free(lists[i]);
     g_clear_pointer(&access->classes, g_hash_table_unref);
     match_list_free(access->mynetworks);

@@ -69,6 +69,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Decision, decision_free)
 Access *access_new(const Config *config, const Route *route, GError **error);
 void access_free(Access *access); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Access, access_free)
+/* Whether access_check() may wait for another system in a lookup table: not for threads that serve many. */
+bool access_blocks(const Access *access);
 
 /* smtpd_delay_reject is applied here: at CONNECT, HELO and MAIL the decision is then PERMIT, at RCPT all lists run in
  * order. At the end of RCPT and VRFY, unless behind a proxy filter, recipients whose mail would go to the transport

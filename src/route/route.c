@@ -86,22 +86,45 @@ Route *route_new(const Config *config, GError **error)
     return g_steal_pointer(&route);
 }
 
+typedef struct {
+    MatchList *list[4];
+    Tables *tables[7];
+} Lookups;
+
+static Lookups lookups_of(const Route *route)
+{
+    return (Lookups){
+        .list = {route->mydestination, route->virtual_alias_domains, route->virtual_mailbox_domains,
+                 route->relay_domains},
+        .tables = {route->recipient_canonical, route->canonical, route->virtual_alias, route->local_recipients,
+                   route->virtual_mailboxes, route->relay_recipients, route->transports},
+    };
+}
+
+bool route_blocks(const Route *route)
+{
+    Lookups lookups = lookups_of(route);
+    bool blocks = false;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(lookups.list); i++)
+        blocks |= match_list_blocks(lookups.list[i]);
+    for (size_t i = 0; i < G_N_ELEMENTS(lookups.tables); i++)
+        blocks |= tables_block(lookups.tables[i]);
+    return blocks;
+}
+
 void route_free(Route *route)
 {
     if (!route)
         return;
-    MatchList *lists[] = {route->mydestination, route->virtual_alias_domains, route->virtual_mailbox_domains,
-                          route->relay_domains};
-    Tables *tables[] = {route->recipient_canonical, route->canonical,         route->virtual_alias,
-                        route->local_recipients,    route->virtual_mailboxes, route->relay_recipients,
-                        route->transports};
+    Lookups lookups = lookups_of(route);
     char *texts[] = {route->myorigin,          route->mydomain,        route->delimiters,        route->local_transport,
                      route->virtual_transport, route->relay_transport, route->default_transport, route->relayhost};
 
-    for (size_t i = 0; i < G_N_ELEMENTS(lists); i++)
-        match_list_free(lists[i]);
-    for (size_t i = 0; i < G_N_ELEMENTS(tables); i++)
-        tables_free(tables[i]);
+    for (size_t i = 0; i < G_N_ELEMENTS(lookups.list); i++)
+        match_list_free(lookups.list[i]);
+    for (size_t i = 0; i < G_N_ELEMENTS(lookups.tables); i++)
+        tables_free(lookups.tables[i]);
     for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
         g_free(texts[i]);
     g_clear_pointer(&route->own_addresses, g_hash_table_unref);

@@ -18,6 +18,7 @@ typedef enum {
 Route *route_new(const Config *config, GError **error);
 void route_free(Route *route); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Route, route_free)
+bool route_blocks(const Route *route); /* asks a table that may wait for another system: see table_blocks() */
 
 /* Completes an address (user -> user@$myorigin, append_dot_mydomain, bang and percent rewriting, a dot at the end
  * dropped). "" stays. Caller frees. */

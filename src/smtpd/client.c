@@ -180,6 +180,8 @@ Outcome client_connected(Session *session)
         smtpd->inquiry = inquiry_new(session->self);
     if (!name_is_known(smtpd))
         return outcome_wait(clock_ms() + NAME_WAIT_MS, true);
+    if (smtpd_lacks_lookup_place(smtpd))
+        return outcome_gate(smtpd->service->lookup_gate);
     if (!smtpd->client.greeting && turned_away(smtpd))
         return outcome_done();
     smtpd->client.greeting = true;

@@ -227,6 +227,19 @@ static bool read_proxy(Settings *settings, int maxproc, GError **error)
     return settings->proxy != NULL;
 }
 
+static bool find_blocking(const Settings *settings)
+{
+    const MatchList *lists[] = {settings->noop_commands,    settings->forbidden_commands,
+                                settings->event_exceptions, settings->bare_newline_exclusions,
+                                settings->xforward_hosts,   settings->xclient_hosts,
+                                settings->rewrite_networks};
+    bool blocks = access_blocks(settings->access) || tables_block(settings->discard_maps);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(lists); i++)
+        blocks |= match_list_blocks(lists[i]);
+    return blocks;
+}
+
 Settings *settings_new(const MainCf *main_cf, const ConfigScope *scope, int maxproc, GError **error)
 {
     Settings *settings = g_new0(Settings, 1);
@@ -240,8 +253,10 @@ Settings *settings_new(const MainCf *main_cf, const ConfigScope *scope, int maxp
         settings->route = route_new(settings->config, error);
         if (settings->route && read_lists(settings, error) && read_rewrite_clients(settings, error) &&
             read_proxy(settings, maxproc, error) &&
-            (settings->access = access_new(settings->config, settings->route, error)))
+            (settings->access = access_new(settings->config, settings->route, error))) {
+            settings->lookups_block = find_blocking(settings);
             return settings;
+        }
     }
     settings_free(settings);
     return NULL;

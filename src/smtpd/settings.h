@@ -37,6 +37,7 @@ typedef struct {
     SessionLimits limits;
     Route *route;
     Access *access;
+    bool lookups_block; /* of what is looked up for a client or a command */
 
     const char *hostname, *banner, *mail_name, *inet_protocols;
     const char *reject_footer, *expansion_filter;

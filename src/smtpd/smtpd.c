@@ -5,9 +5,10 @@
 
 #include <unistd.h>
 
-#define COMMIT_PLACES 32    /* threads that may wait for the disk at once */
+#define COMMIT_PLACES 32   /* threads that may wait for the disk at once */
 #define RESOLVER_TIMEOUT 5 /* seconds: a client whose name DNS does not tell is greeted as unknown then */
-#define MEMORY_SHARE 4      /* clients may make us hold this part of the machine's memory: one in so many */
+#define LOOKUP_PLACES 32   /* threads that may wait for lookup tables at once, where one of these asks another system */
+#define MEMORY_SHARE 4     /* clients may make us hold this part of the machine's memory: one in so many */
 
 static bool make_settings(SmtpdService *service, const MainCf *main_cf, GError **error)
 {
@@ -80,6 +81,8 @@ static void make_gates(SmtpdService *service)
     const Settings *settings = service->settings[0];
 
     service->commit_gate = sched_gate_new(service->sched, COMMIT_PLACES);
+    if (service->settings[0]->lookups_block || service->settings[1]->lookups_block)
+        service->lookup_gate = sched_gate_new(service->sched, LOOKUP_PLACES);
     if (!settings->proxy)
         return;
     service->dial_gate = sched_gate_new(service->sched, (unsigned)settings->proxy_slots);

@@ -27,6 +27,7 @@ typedef struct {
     Slots *slots;      /* of the filter; NULL without one */
     Gate *dial_gate;   /* looking up the filter's name, or connecting to it by a path */
     Gate *commit_gate; /* fsync */
+    Gate *lookup_gate; /* tables that ask other systems; NULL: there is none */
     Spool *spool;      /* NULL with a filter */
     Cleanup *cleanup;
     char *content_directory;  /* for unnamed files of content */
@@ -144,6 +145,8 @@ void smtpd_log_client(const Smtpd *smtpd, const char *id);
 void smtpd_refuse_bare_newline(Smtpd *smtpd, const AccessFacts *facts);
 /* A table that the session cannot do without fails: logs, says 421. */
 void smtpd_refuse_for_trouble(Smtpd *smtpd, const char *where);
+/* Whether a run must have a place behind the lookup gate first. */
+bool smtpd_lacks_lookup_place(const Smtpd *smtpd);
 /* Runs the lists of a command. DONE: smtpd->decision is there. Otherwise what it needs first. */
 Outcome smtpd_decide(Smtpd *smtpd, AccessStage stage, const AccessFacts *facts);
 /* Acts on smtpd->decision once: logs, prepends, notes. NULL: permitted; otherwise the refusal, for the caller to give.

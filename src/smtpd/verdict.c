@@ -141,8 +141,17 @@ Reply *smtpd_take_decision(Smtpd *smtpd, const AccessFacts *facts)
     return NULL;
 }
 
+bool smtpd_lacks_lookup_place(const Smtpd *smtpd)
+{
+    Gate *gate = smtpd->service->lookup_gate;
+
+    return gate && !session_at_gate(smtpd->session, gate);
+}
+
 Outcome smtpd_decide(Smtpd *smtpd, AccessStage stage, const AccessFacts *facts)
 {
+    if (smtpd_lacks_lookup_place(smtpd))
+        return outcome_gate(smtpd->service->lookup_gate);
     decision_free(smtpd->decision);
     smtpd->decision = access_check(smtpd->settings->access, stage, facts);
     if (smtpd->decision->kind == DECISION_NEED)
