@@ -38,3 +38,7 @@ Reply *intake_commit(Intake *intake, const Envelope *envelope, bool hold);
 void intake_abort(Intake *intake);
 /* The same for a message that was accepted in order to vanish (DISCARD): "QID: removed (discarded)". */
 void intake_discard(Intake *intake);
+
+/* A probe (mail/envelope.h) of an address, complete, in internal form: an envelope alone, mapped like any other but for blind copies, in the queue. kind:
+ * not PROBE_NONE. Waits for tables and makes a file, but is not synced. Returns the queue id, for who tells the queue manager; NULL: error. */
+char *cleanup_probe(Cleanup *cleanup, const char *sender, const char *address, Probe kind, GError **error);

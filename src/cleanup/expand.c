@@ -169,7 +169,7 @@ static ExpandResult take_recipient(Expansion *expansion, const Recipient *recipi
     if (!from.original || !from.original[0])
         from.original = recipient->address;
     ExpandResult result = expand_aliases(expansion, address, &from);
-    if (result == EXPAND_DONE && job->mappings)
+    if (result == EXPAND_DONE && job->mappings && !job->probe)
         result = add_mapped_copy(expansion, &job->cleanup->recipient_bcc, address);
     return result;
 }
@@ -179,7 +179,7 @@ static ExpandResult add_copies(Expansion *expansion, const Envelope *envelope)
     const Cleanup *cleanup = expansion->job->cleanup;
     ExpandResult result = EXPAND_DONE;
 
-    if (!expansion->job->mappings)
+    if (!expansion->job->mappings || expansion->job->probe)
         return EXPAND_DONE;
     if (cleanup->always_bcc[0])
         result = add_copy(expansion, cleanup->always_bcc);

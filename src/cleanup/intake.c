@@ -277,7 +277,7 @@ Intake *intake_new(Cleanup *cleanup, const Envelope *envelope, const IntakeOptio
     Intake *intake = g_new0(Intake, 1);
     intake->cleanup = cleanup;
     intake->writer = writer;
-    intake->job = (Job){cleanup, spool_writer_id(writer), options->address_mappings};
+    intake->job = (Job){.cleanup = cleanup, .id = spool_writer_id(writer), .mappings = options->address_mappings};
     intake->sender = g_strdup(envelope->sender ? envelope->sender : "");
     intake->is_local = envelope->origin.is_local;
     header_reader_init(&intake->reader, (size_t)cleanup->header_size_limit, &sink, intake);

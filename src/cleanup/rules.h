@@ -51,4 +51,5 @@ typedef struct {
     const Cleanup *cleanup;
     const char *id;
     bool mappings; /* not receive_override_options=no_address_mappings */
+    bool probe;    /* nobody gets copies */
 } Job;

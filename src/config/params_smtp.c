@@ -29,7 +29,7 @@ const Param param_rows_smtp[] = {
     {"smtp_address_preference", ENUM, SUPPORTED, "any", 0, 0, "any ipv4 ipv6", NULL, "Protocol that is tried first"},
     {"smtp_balance_inet_protocols", BOOL, UNSUPPORTED, "yes", 0, 0, NULL, NULL,
      "Whether a limit on addresses leaves room for both protocols"},
-    {"smtp_address_verify_target", STRING, UNSUPPORTED, "rcpt", 1, 0, NULL, NULL, "Command at which a probe ends"},
+    {"smtp_address_verify_target", ENUM, SUPPORTED, "rcpt", 0, 0, "rcpt data", NULL, "Command at which a probe ends"},
     {"smtp_body_checks", STRING, PROTECTS, "", 0, 0, NULL, NULL, "Tables that lines of bodies are looked up in"},
     {"smtp_header_checks", STRING, PROTECTS, "", 0, 0, NULL, NULL, "Tables that headers are looked up in"},
     {"smtp_mime_header_checks", STRING, PROTECTS, "", 0, 0, NULL, NULL, "Tables that MIME headers are looked up in"},

@@ -108,6 +108,11 @@ const Recipient *attempt_recipient(const Attempt *attempt, guint index)
     return g_ptr_array_index(attempt_envelope(attempt)->recipients, attempt_number(attempt, index));
 }
 
+bool attempt_is_probe(const Attempt *attempt)
+{
+    return attempt_envelope(attempt)->probe != PROBE_NONE;
+}
+
 static void report(Attempt *attempt, const Result *result, ReportKind kind)
 {
     DeliveryReport told = {
@@ -137,13 +142,15 @@ void attempt_finish(Attempt *attempt, guint index, const Outcome *outcome)
                            .arrival_us = attempt_envelope(attempt)->arrival_us,
                            .active_us = attempt->request->active_us,
                            .agent_us = attempt->agent_us,
-                           .connected_us = attempt->connected_us};
+                           .connected_us = attempt->connected_us,
+                           .probe = attempt_envelope(attempt)->probe};
 
     g_assert(!attempt->done[index]);
     attempt->done[index] = true;
     g_strlcpy(result.dsn, result_dsn_is_valid(outcome->dsn) ? outcome->dsn : "x.0.0", sizeof result.dsn);
     result.dsn[0] = digit[outcome->status];
-    if (!spool_message_add_result(attempt->message, &result, outcome->durable, &error)) {
+    if (!attempt_is_probe(attempt) &&
+        !spool_message_add_result(attempt->message, &result, outcome->durable, &error)) {
         log_warning("%s: %s", attempt->request->id, error->message);
         if (kind != REPORT_CORRUPT && result.status != RESULT_DEFERRED)
             kind = REPORT_UNRECORDED;

@@ -31,6 +31,8 @@ guint attempt_count(const Attempt *attempt); /* recipients */
 const Recipient *attempt_recipient(const Attempt *attempt, guint index);
 guint attempt_number(const Attempt *attempt, guint index); /* in the envelope */
 const Envelope *attempt_envelope(const Attempt *attempt);
+/* Nothing is to be delivered: only what would become of it is asked. SENT means that it would be delivered. */
+bool attempt_is_probe(const Attempt *attempt);
 
 typedef struct {
     ResultStatus status;
@@ -40,7 +42,7 @@ typedef struct {
     ReportKind kind; /* PLAIN, SITE_FAILED, CORRUPT */
     bool durable;    /* a repeat would double mail: on stable storage before anybody is told */
 } Outcome;
-/* The recipient's end: into the file, into the log, then to the queue manager. Once for each. */
+/* The recipient's end: into the file (but for a probe), into the log, then to the queue manager. Once for each. */
 void attempt_finish(Attempt *attempt, guint index, const Outcome *outcome);
 /* The same for all that are not done. */
 void attempt_finish_rest(Attempt *attempt, const Outcome *outcome);

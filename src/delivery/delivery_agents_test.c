@@ -143,7 +143,7 @@ static void start(Fixture *fixture, const char *command, const char *name, const
     fixture->control = pair[0];
 }
 
-static void make_message(Fixture *fixture, const char *recipients, const char *content)
+static void make_message_as(Fixture *fixture, Probe probe, const char *recipients, const char *content)
 {
     g_autoptr(Envelope) envelope = envelope_new();
     g_auto(GStrv) addresses = g_strsplit(recipients, " ", 0);
@@ -151,6 +151,7 @@ static void make_message(Fixture *fixture, const char *recipients, const char *c
     g_autofree char *id = g_strdup(spool_writer_id(writer));
 
     envelope->sender = g_strdup("s@x.test");
+    envelope->probe = probe;
     envelope->arrival_us = clock_wall_us();
     for (guint i = 0; addresses[i]; i++)
         envelope_add(envelope, addresses[i]);
@@ -158,6 +159,11 @@ static void make_message(Fixture *fixture, const char *recipients, const char *c
     assert_true(spool_commit(writer, envelope, false, NULL));
     fixture->message = spool_message_open(fixture->spool, SPOOL_QUEUE, id, SPOOL_LOCK, NULL);
     assert_non_null(fixture->message);
+}
+
+static void make_message(Fixture *fixture, const char *recipients, const char *content)
+{
+    make_message_as(fixture, PROBE_NONE, recipients, content);
 }
 
 /* What was reported of each recipient, a line each: "0 sent 2.0.0 plain text". */
@@ -226,6 +232,15 @@ static void assert_logged(const char *wanted)
         fail_msg("no \"%s\" in the log:\n%s", wanted, log);
 }
 
+/* A probe leaves nothing in its file. */
+static void assert_not_recorded(Fixture *fixture, guint recipient)
+{
+    const char *id = spool_message_id(fixture->message);
+    g_autoptr(SpoolMessage) look = spool_message_open(fixture->spool, SPOOL_QUEUE, id, SPOOL_LOOK, NULL);
+
+    assert_null(spool_message_result(look, recipient));
+}
+
 /* The results as the file has them, for the next queue manager. */
 static void assert_recorded(Fixture *fixture, guint recipient, ResultStatus status)
 {
@@ -276,6 +291,18 @@ static void retry_says_deferred(void **state)
     stop(fixture);
 }
 
+static void simple_agents_answer_probes(void **state)
+{
+    Fixture *fixture = *state;
+
+    start(fixture, "error", "error", "");
+    make_message_as(fixture, PROBE_ANY, "a@x.test", "");
+    assert_delivery(fixture, "5.1.6 moved away", false, "0 bounced 5.1.6 plain moved away");
+    assert_not_recorded(fixture, 0);
+    assert_logged("dsn=5.1.6, status=undeliverable (moved away)");
+    stop(fixture);
+}
+
 /* ---- virtual ---- */
 
 static char *only_file(const char *directory)
@@ -302,6 +329,23 @@ static char *virtual_main_cf(const Fixture *fixture, unsigned uid, unsigned gid)
                            "other@v.test=4242}\n"
                            "virtual_gid_maps = static:%u\nvirtual_minimum_uid = 1\nrecipient_delimiter = +\n",
                            fixture->directory, uid, uid, uid, uid, gid);
+}
+
+static void virtual_answers_probes(void **state)
+{
+    Fixture *fixture = *state;
+    g_autofree char *main_cf = virtual_main_cf(fixture, getuid(), getgid());
+
+    start(fixture, "virtual", "virtual", main_cf);
+    make_message_as(fixture, PROBE_ANY, "u@v.test none@v.test", "");
+    assert_delivery(fixture, "v.test", false,
+                    "0 sent 2.0.0 plain delivers to maildir\n1 bounced 5.1.1 plain unknown user: \"none@v.test\"");
+    assert_false(g_file_test("mail/v/u", G_FILE_TEST_EXISTS));
+    assert_not_recorded(fixture, 0);
+    assert_not_recorded(fixture, 1);
+    assert_logged("dsn=2.0.0, status=deliverable (delivers to maildir)");
+    assert_logged("dsn=5.1.1, status=undeliverable (unknown user: \"none@v.test\")");
+    stop(fixture);
 }
 
 static void virtual_delivers_to_maildirs(void **state)
@@ -534,6 +578,7 @@ typedef struct {
     const char *content;
     const char *recipients;
     const char *wanted;
+    Probe probe;
 } Script;
 
 #define HOST "127.0.0.1[127.0.0.1]"
@@ -593,6 +638,34 @@ static const Script scripts[] = {
      "0 deferred 4.7.1 site host " HOST " refused to talk to me: 554 5.7.1 go away"},
     {"greeting 5xx for good", "smtp_skip_5xx_greeting = no\n", STEPS{{"", "554 go away"}, {"QUIT", "221"}, {0}}, NULL,
      "a@y.test", "0 bounced 5.0.0 site host " HOST " refused to talk to me: 554 go away"},
+    {"probe", "", STEPS{GREETING, EHLO, MAIL, RCPT, RSET, {"QUIT", "221"}, {0}}, NULL, "a@y.test",
+     "0 sent 2.1.5 plain 250 2.1.5 Ok", PROBE_ANY},
+    {"probe with commands in advance", "",
+     STEPS{GREETING, {"EHLO", "250-hi\r\n250 PIPELINING"}, MAIL, RCPT, RSET, {"QUIT", "221"}, {0}}, NULL, "a@y.test",
+     "0 sent 2.1.5 plain 250 2.1.5 Ok", PROBE_ANY},
+    {"probe refused", "",
+     STEPS{GREETING, EHLO, MAIL, {"RCPT", "550-5.1.1 no\r\n550 5.1.1 such user"}, RSET, {"QUIT", "221"}, {0}}, NULL,
+     "a@y.test",
+     "0 bounced 5.1.1 plain host " HOST " said: 550-5.1.1 no 550 5.1.1 such user (in reply to RCPT TO command)",
+     PROBE_ANY},
+    {"probe deferred", "", STEPS{GREETING, EHLO, MAIL, {"RCPT", "451 4.2.0 later"}, RSET, {"QUIT", "221"}, {0}}, NULL,
+     "a@y.test", "0 deferred 4.2.0 plain host " HOST " said: 451 4.2.0 later (in reply to RCPT TO command)", PROBE_GOOD},
+    {"probe's sender refused", "",
+     STEPS{GREETING,
+           {"EHLO", "250-hi\r\n250 PIPELINING"},
+           {"MAIL", "550 5.1.8 no"},
+           {"RCPT", "503 what"},
+           RSET,
+           {"QUIT", "221"},
+           {0}},
+     NULL, "a@y.test", "0 bounced 5.1.8 plain host " HOST " said: 550 5.1.8 no (in reply to MAIL FROM command)",
+     PROBE_ANY},
+    {"probe up to DATA", "smtp_address_verify_target = data\n",
+     STEPS{GREETING, EHLO, MAIL, RCPT, {"DATA", "354 go"}, {"EOF", NULL}, {0}}, NULL, "a@y.test",
+     "0 sent 2.0.0 plain 354 go", PROBE_ANY},
+    {"probe refused at DATA", "smtp_address_verify_target = data\n",
+     STEPS{GREETING, EHLO, MAIL, RCPT, {"DATA", "550 5.1.1 nobody"}, RSET, {"QUIT", "221"}, {0}}, NULL, "a@y.test",
+     "0 bounced 5.1.1 plain host " HOST " said: 550 5.1.1 nobody (in reply to DATA command)", PROBE_ANY},
     {"recipients differ", "",
      STEPS{GREETING,
            EHLO,
@@ -700,7 +773,7 @@ static void smtp_follows_the_script(void **state)
         assert_int_equal(set_up(&fresh), 0);
         Fixture *fixture = fresh;
         start(fixture, "smtp", "smtp", script->main_cf);
-        make_message(fixture, script->recipients, CONTENT);
+        make_message_as(fixture, script->probe, script->recipients, script->probe == PROBE_NONE ? CONTENT : "");
         start_server(&server, script->steps, script->content, &nexthop);
         assert_delivery(fixture, nexthop, false, script->wanted);
         finish_server(&server);
@@ -854,6 +927,8 @@ int main(void)
         TEST(discard_says_sent),
         TEST(error_says_bounced),
         TEST(retry_says_deferred),
+        TEST(simple_agents_answer_probes),
+        TEST(virtual_answers_probes),
         TEST(virtual_delivers_to_maildirs),
         TEST(virtual_without_root_delivers_to_its_own_user_only),
         TEST(virtual_says_why_it_cannot),

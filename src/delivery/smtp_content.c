@@ -119,6 +119,13 @@ bool smtp_send_message(SmtpSession *session)
         return smtp_connection_failed(session, error, "sending DATA command");
     if (!reply_is(session->reply, 3))
         return smtp_refused(session, "DATA command");
+    if (smtp_is_last_command(session, "data")) {
+        for (guint i = 0; i < attempt_count(session->attempt); i++)
+            if (session->accepted[i] && !session->attempt->done[i])
+                smtp_finish_probe(session, i);
+        client_free(g_steal_pointer(&session->client)); /* nothing but a dot would end it, and that would deliver */
+        return true;
+    }
     if (!send_content(session)) {
         /* In the middle of the message: no QUIT, nothing that could end it. */
         client_free(g_steal_pointer(&session->client));

@@ -38,6 +38,10 @@ static bool check_offers(SmtpSession *session)
 
 static void take_rcpt_reply(SmtpSession *session, guint index)
 {
+    if (reply_is(session->reply, 2) && smtp_is_last_command(session, "rcpt")) {
+        smtp_finish_probe(session, index);
+        return;
+    }
     if (reply_is(session->reply, 2)) {
         session->accepted[index] = true;
         return;
@@ -58,6 +62,8 @@ static void take_rcpt_reply(SmtpSession *session, guint index)
 
 void smtp_abandon_data(SmtpSession *session)
 {
+    if (!session->data_sent)
+        return;
     smtp_set_timeout(session, "smtp_data_init_timeout");
     session->data_sent = false;
     if (!client_read_reply(session->client, &session->reply, NULL) || !reply_is(session->reply, 3))
@@ -68,7 +74,7 @@ void smtp_abandon_data(SmtpSession *session)
     client_end_content(session->client, &session->reply, NULL);
 }
 
-/* MAIL was refused; count replies to RCPT and one to DATA are of no more interest. */
+/* MAIL was refused; count replies to RCPT and, if that was sent, one to DATA are of no more interest. */
 static bool pipelined_mail_refused(SmtpSession *session, guint count)
 {
     bool over = smtp_refused(session, "MAIL FROM command");
@@ -94,8 +100,10 @@ static bool send_envelope_pipelined(SmtpSession *session, const char *mail)
         client_queue_line(session->client, rcpt);
         count++;
     }
-    client_queue_line(session->client, "DATA");
-    session->data_sent = true;
+    if (!attempt_is_probe(attempt)) {
+        client_queue_line(session->client, "DATA");
+        session->data_sent = true;
+    }
     if (!client_read_reply(session->client, &session->reply, &error))
         return smtp_connection_failed(session, error, "sending MAIL FROM");
     if (!reply_is(session->reply, 2))

@@ -91,6 +91,21 @@ bool smtp_refused(SmtpSession *session, const char *command)
     return true;
 }
 
+bool smtp_is_last_command(const SmtpSession *session, const char *target)
+{
+    return attempt_is_probe(session->attempt) &&
+           g_str_equal(config_string(session->smtp->config, "smtp_address_verify_target"), target);
+}
+
+void smtp_finish_probe(SmtpSession *session, guint index)
+{
+    g_autofree char *text = smtp_reply_line(session->reply);
+    SmtpDsn dsn = reply_is(session->reply, 2) ? smtp_reply_dsn(session->reply) : (SmtpDsn){"2.0.0"};
+
+    attempt_finish(session->attempt, index,
+                   &(Outcome){.status = RESULT_SENT, .dsn = dsn.code, .relay = session->peer->relay, .text = text});
+}
+
 void smtp_set_timeout(SmtpSession *session, const char *parameter)
 {
     client_set_timeout(session->client, config_seconds(session->smtp->config, parameter) * 1000);
@@ -121,8 +136,7 @@ static bool transact(SmtpSession *session)
         return false;
     if (any_accepted(session))
         return smtp_send_message(session);
-    if (session->data_sent)
-        smtp_abandon_data(session);
+    smtp_abandon_data(session);
     return true;
 }
 

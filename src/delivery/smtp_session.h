@@ -26,10 +26,15 @@ typedef struct {
 bool smtp_greet(SmtpSession *session);              /* greeting, EHLO or HELO */
 bool smtp_forward_attributes(SmtpSession *session); /* XFORWARD, where it is offered and wanted */
 bool smtp_send_envelope(SmtpSession *session); /* MAIL, RCPT; sets accepted, finishes recipients that are refused */
-void smtp_abandon_data(SmtpSession *session);  /* DATA was sent for nothing: an empty message for nobody ends it */
+void smtp_abandon_data(SmtpSession *session); /* if DATA was sent, it was for nothing: an empty message for nobody ends it */
 /* DATA, content, final dot; finishes those that were accepted. The client is gone afterwards when content could not be
  * read to its end. */
 bool smtp_send_message(SmtpSession *session);
+
+/* Whether the message is a probe that has its answer with the reply to this command (smtp_address_verify_target: "rcpt",
+ * "data"). */
+bool smtp_is_last_command(const SmtpSession *session, const char *target);
+void smtp_finish_probe(SmtpSession *session, guint index); /* the last reply was a yes */
 
 /* Remembers why the session is over for those who are not done. Always false. */
 bool smtp_give_up(SmtpSession *session, const char *dsn, bool site, const char *text);

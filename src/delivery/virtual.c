@@ -71,7 +71,9 @@ void virtual_deliver_to(const VirtualOptions *options, Attempt *attempt, guint i
     g_autofree char *text = NULL;
 
     attempt->connected_us = attempt->agent_us;
-    if (!maildir_deliver(path, &mail, &error)) {
+    if (attempt_is_probe(attempt)) {
+        outcome.text = "delivers to maildir";
+    } else if (!maildir_deliver(path, &mail, &error)) {
         text = g_strconcat("maildir delivery failed: ", error->message, NULL);
         outcome = outcome_of(error, text);
     }

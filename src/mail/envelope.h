@@ -5,6 +5,13 @@
 
 typedef enum { BODY_UNSPECIFIED, BODY_7BIT, BODY_8BITMIME } BodyType;
 typedef enum { DSN_RET_NONE, DSN_RET_FULL, DSN_RET_HDRS } DsnRet;
+/* A probe only finds out whether mail for its recipients would be delivered (ADDRESS_VERIFICATION_README): it has no content, and
+ * nothing is ever delivered, returned or tried twice for it. */
+typedef enum {
+    PROBE_NONE, /* mail */
+    PROBE_ANY,  /* whatever comes out is remembered */
+    PROBE_GOOD  /* only that mail would be delivered (address_verify_negative_cache=no) */
+} Probe;
 enum { DSN_NOTIFY_NEVER = 1, DSN_NOTIFY_SUCCESS = 2, DSN_NOTIFY_FAILURE = 4, DSN_NOTIFY_DELAY = 8 }; /* a set; 0: not given */
 
 /* Addresses are in internal form (unquoted local part, no brackets): `"a b"@x` is `a b@x`. address.h converts. */
@@ -37,6 +44,7 @@ typedef struct {
     char *envid; /* xtext as received, or NULL */
     bool smtputf8;
     char *content_filter; /* "transport:nexthop" or NULL */
+    Probe probe;
 } Envelope;
 
 Envelope *envelope_new(void);

@@ -7,7 +7,7 @@
 
 #define FIRST_LINE "envelope 1"
 
-typedef enum { TEXT, NUMBER, FLAG, BODY, RET, NOTIFY } Kind;
+typedef enum { TEXT, NUMBER, FLAG, BODY, RET, PROBE, NOTIFY } Kind;
 
 typedef struct {
     const char *key;
@@ -25,6 +25,7 @@ static const Field envelope_fields[] = {
     {"envid", TEXT, offsetof(Envelope, envid)},
     {"smtputf8", FLAG, offsetof(Envelope, smtputf8)},
     {"filter", TEXT, offsetof(Envelope, content_filter)},
+    {"probe", PROBE, offsetof(Envelope, probe)},
     {"name", TEXT, offsetof(Envelope, origin.name)},
     {"addr", TEXT, offsetof(Envelope, origin.addr)},
     {"port", TEXT, offsetof(Envelope, origin.port)},
@@ -44,6 +45,7 @@ static const Field recipient_fields[] = {
 
 static const char *const body_names[] = {NULL, "7bit", "8bitmime"}; /* by BodyType */
 static const char *const ret_names[] = {NULL, "full", "hdrs"};      /* by DsnRet */
+static const char *const probe_names[] = {NULL, "any", "good"};     /* by Probe */
 
 static void append_escaped(GString *out, const char *text)
 {
@@ -87,6 +89,9 @@ static void append_field(GString *out, const Field *field, const void *record)
         break;
     case RET:
         append_line(out, field->key, ret_names[*(const DsnRet *)at]);
+        break;
+    case PROBE:
+        append_line(out, field->key, probe_names[*(const Probe *)at]);
         break;
     case NOTIFY:
         g_snprintf(number, sizeof number, "%u", *(const unsigned *)at);
@@ -171,6 +176,11 @@ static bool read_field(const Field *field, void *record, char *value)
         if (!read_name(value, ret_names, G_N_ELEMENTS(ret_names), &index))
             return false;
         *(DsnRet *)at = (DsnRet)index;
+        return true;
+    case PROBE:
+        if (!read_name(value, probe_names, G_N_ELEMENTS(probe_names), &index))
+            return false;
+        *(Probe *)at = (Probe)index;
         return true;
     case NOTIFY:
         if (!read_number(value, 1, 15, &number))

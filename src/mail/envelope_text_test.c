@@ -20,6 +20,7 @@ static void an_envelope_survives(void **state)
     envelope->envid = g_strdup("a+20b");
     envelope->smtputf8 = true;
     envelope->content_filter = g_strdup("smtp:[127.0.0.1]:1");
+    envelope->probe = PROBE_GOOD;
     envelope->origin =
         (Origin){.name = g_strdup("localhost"), .addr = g_strdup("127.0.0.1"), .helo = g_strdup(""), .is_local = true};
     envelope_add(envelope, "first@x");
@@ -33,7 +34,7 @@ static void an_envelope_survives(void **state)
     assert_string_equal(
         text->str,
         "envelope 1\nsender=odd%0A%250A%7F\xff=@x\narrival=1795336928123456\nsize=1234\nbody=8bitmime\nret=hdrs\n"
-        "envid=a+20b\nsmtputf8=1\nfilter=smtp:[127.0.0.1]:1\nname=localhost\naddr=127.0.0.1\nhelo=\nlocal=1\n"
+        "envid=a+20b\nsmtputf8=1\nfilter=smtp:[127.0.0.1]:1\nprobe=good\nname=localhost\naddr=127.0.0.1\nhelo=\nlocal=1\n"
         "rcpt=first@x\noriginal=\nrcpt=second@x%0Arcpt=third@x\noriginal=alias@x\norcpt=rfc822;alias@x\n"
         "notify=10\nend\n");
     g_autoptr(GError) error = NULL;
@@ -46,9 +47,21 @@ static void an_envelope_survives(void **state)
     assert_null(back->origin.protocol);
     assert_string_equal(back->origin.helo, "");
     assert_int_equal(back->recipients->len, 2);
+    assert_int_equal(back->probe, PROBE_GOOD);
 
     for (size_t len = 0; len < text->len; len++) /* a file cut anywhere is no envelope */
         assert_null(envelope_from_text(text->str, len, NULL));
+}
+
+static void a_probe_is_known_by_its_envelope(void **state)
+{
+    static const char text[] = "envelope 1\nsender=double-bounce@x\narrival=1\nsize=0\nprobe=any\nrcpt=u@x\noriginal=\nend\n";
+    g_autoptr(Envelope) envelope = envelope_from_text(text, strlen(text), NULL);
+
+    assert_non_null(envelope);
+    assert_int_equal(envelope->probe, PROBE_ANY);
+    g_autoptr(GString) again = envelope_to_text(envelope);
+    assert_string_equal(again->str, text);
 }
 
 static void malformed_text_is_refused(void **state)
@@ -66,6 +79,8 @@ static void malformed_text_is_refused(void **state)
         "envelope 1\narrival=99999999999999999999\nend\n",
         "envelope 1\nsmtputf8=0\nend\n",
         "envelope 1\nbody=binary\nend\n",
+        "envelope 1\nprobe=none\nend\n",
+        "envelope 1\nprobe=any\nfilter=x\nend\n",
         "envelope 1\nsender=%00\nend\n",
         "envelope 1\nsender=%4\nend\n",
         "envelope 1\nsender=%zz\nend\n",
@@ -104,6 +119,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_envelope_survives),
+        cmocka_unit_test(a_probe_is_known_by_its_envelope),
         cmocka_unit_test(malformed_text_is_refused),
         cmocka_unit_test(origins_are_copied),
     };

@@ -33,6 +33,15 @@ static void append_address(GString *out, const char *address)
     g_string_append_printf(out, "<%s>", quoted);
 }
 
+static const char *status_of(const DeliveryTimes *times, const Result *result)
+{
+    if (times->probe == PROBE_NONE)
+        return result_status_name(result->status);
+    if (result->status == RESULT_SENT)
+        return "deliverable";
+    return times->probe == PROBE_ANY ? "undeliverable" : "undeliverable-but-not-cached";
+}
+
 void delivery_log(const DeliveryTimes *times, const Result *result, int resolution)
 {
     g_autoptr(GString) line = g_string_new(times->id);
@@ -57,7 +66,7 @@ void delivery_log(const DeliveryTimes *times, const Result *result, int resoluti
             g_string_append_c(line, '/');
         delivery_log_append_delay(line, marks[i] - marks[i - 1], resolution);
     }
-    g_string_append_printf(line, ", dsn=%s, status=%s (%s)", result->dsn, result_status_name(result->status),
+    g_string_append_printf(line, ", dsn=%s, status=%s (%s)", result->dsn, status_of(times, result),
                            result->text ? result->text : "");
     log_info_as(times->program, "%s", line->str);
 }

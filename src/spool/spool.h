@@ -47,6 +47,6 @@ bool spool_write(SpoolWriter *writer, const char *data, size_t len);
 guint64 spool_writer_size(const SpoolWriter *writer); /* content octets so far */
 /* Blocks (behind a gate). Writes envelope and first line, syncs file and shard. True: the message is on stable storage,
  * whole, once; the lock is let go and the writer is freed. False: nothing of it will ever be delivered; the writer is
- * freed all the same. hold: goes to hold/. */
+ * freed all the same. hold: goes to hold/. A probe is not synced: nobody was promised anything. */
 bool spool_commit(SpoolWriter *writer, const Envelope *envelope, bool hold, GError **error);
 void spool_abort(SpoolWriter *writer); /* removes the file; NULL is fine */
