@@ -137,6 +137,17 @@ void deliver_start_jobs(Qmgr *qmgr)
 
 typedef enum { END_COMPLETE, END_LOST, END_SILENT } DeliveryEnd;
 
+/* A probe that is lost is not tried again. */
+static void note_unreported(Qmgr *qmgr, const Delivery *delivery)
+{
+    const GArray *recipients = delivery->job->request->recipients;
+
+    for (guint i = 0; i < recipients->len; i++)
+        if (!delivery->reported[i])
+            probe_note(qmgr, delivery->job->message, g_array_index(recipients, DeliveryRecipient, i).number,
+                       RESULT_DEFERRED, "unknown mail transport error");
+}
+
 static void end_delivery(Qmgr *qmgr, Delivery *delivery, DeliveryEnd how)
 {
     Job *job = delivery->job;
@@ -157,6 +168,8 @@ static void end_delivery(Qmgr *qmgr, Delivery *delivery, DeliveryEnd how)
         log_warning(
             "transport %s failure -- see a previous warning/fatal/panic logfile record for the problem description",
             transport->name);
+    if (how != END_COMPLETE && message->probe != PROBE_NONE)
+        note_unreported(qmgr, delivery);
     g_queue_unlink(&qmgr->deliveries, &delivery->link);
     delivery_free(delivery);
     message_check_done(qmgr, message);
@@ -186,7 +199,7 @@ static int find_recipient(const DeliveryRequest *request, guint number)
     return -1;
 }
 
-static bool take_line(Delivery *delivery, const char *line)
+static bool take_line(Qmgr *qmgr, Delivery *delivery, const char *line)
 {
     DeliveryReport report;
 
@@ -197,7 +210,7 @@ static bool take_line(Delivery *delivery, const char *line)
     if (expected) {
         delivery->reported[index] = true;
         delivery->missing--;
-        message_take_report(delivery->job->message, &report);
+        message_take_report(qmgr, delivery->job->message, &report);
         if (report.kind == REPORT_SITE_FAILED && delivery->site != SITE_FAILED) {
             delivery->site = SITE_FAILED;
             g_strlcpy(delivery->dsn, report.dsn, sizeof delivery->dsn);
@@ -211,14 +224,14 @@ static bool take_line(Delivery *delivery, const char *line)
 }
 
 /* False: the agent says what no agent says. */
-static bool take_packet(Delivery *delivery, char *packet)
+static bool take_packet(Qmgr *qmgr, Delivery *delivery, char *packet)
 {
     for (char *line = packet, *end; *line; line = end + 1) {
         end = strchr(line, '\n');
         if (!end)
             return false;
         *end = '\0';
-        if (!take_line(delivery, line))
+        if (!take_line(qmgr, delivery, line))
             return false;
     }
     return true;
@@ -242,7 +255,7 @@ void deliver_read(Qmgr *qmgr, Delivery *delivery)
         if (len <= 0)
             break;
         qmgr->packet[len] = '\0';
-        if (!take_packet(delivery, qmgr->packet)) {
+        if (!take_packet(qmgr, delivery, qmgr->packet)) {
             log_warning("private/%s socket: malformed response", delivery->job->destination->transport->name);
             break;
         }

@@ -27,6 +27,7 @@ static Message *message_new(Qmgr *qmgr, SpoolMessage *file, unsigned flags)
     /* This queue manager knows all that it tried, and every message that was there before it. */
     message->again = !(flags & BACKLOG_UNTRIED) || spool_message_key(file)->arrival_ns <= qmgr->since_ns;
     message->file = file;
+    message->probe = envelope->probe;
     message->unrecorded = g_array_new(FALSE, FALSE, sizeof(Result));
     g_array_set_clear_func(message->unrecorded, clear_result);
     return message;
@@ -96,29 +97,39 @@ void message_let_go(Message *message)
         g_clear_pointer(&message->file, spool_message_free);
 }
 
-/* A result that no agent gave. Without the file there is none: the next attempt will see the recipient as it was. */
-static void add_own_result(Qmgr *qmgr, Message *message, guint number, const char *dsn, const char *text)
+/* Without the file there is no result: the next attempt will see the recipient as it was. */
+static void add_own_result(Qmgr *qmgr, Message *message, guint number, const OwnResult *own)
 {
     Result result = {.recipient = number,
-                     .status = RESULT_DEFERRED,
+                     .status = own->status,
                      .time_us = clock_wall_us(),
-                     .relay = (char *)"none",
-                     .text = (char *)text};
+                     .relay = (char *)(own->relay ? own->relay : "none"),
+                     .text = (char *)own->text};
     g_autoptr(GError) error = NULL;
 
-    message->deferred++;
-    g_strlcpy(result.dsn, dsn, sizeof result.dsn);
+    if (own->status == RESULT_DEFERRED)
+        message->deferred++;
+    g_strlcpy(result.dsn, own->dsn, sizeof result.dsn);
     if (!message_file(qmgr, message))
         return;
     const Envelope *envelope = spool_message_envelope(message->file);
-    DeliveryTimes times = {.program = "error",
+    DeliveryTimes times = {.program = own->program,
                            .id = message->id,
                            .recipient = g_ptr_array_index(envelope->recipients, number),
                            .arrival_us = message->arrival_us,
-                           .active_us = message->active_us};
-    if (!spool_message_add_result(message->file, &result, false, &error))
+                           .active_us = message->active_us,
+                           .probe = message->probe};
+    if (message->probe != PROBE_NONE)
+        probe_note(qmgr, message, number, own->status, own->text);
+    else if (!spool_message_add_result(message->file, &result, false, &error))
         log_warning("%s: %s", message->id, error->message);
     delivery_log(&times, &result, qmgr->limits.delay_resolution);
+}
+
+static void defer_recipient(Qmgr *qmgr, Message *message, guint number, const char *dsn, const char *text)
+{
+    add_own_result(qmgr, message, number,
+                   &(OwnResult){.status = RESULT_DEFERRED, .dsn = dsn, .text = text, .program = "error"});
 }
 
 void message_defer_job(Qmgr *qmgr, Job *job, const char *dsn, const char *text)
@@ -126,7 +137,7 @@ void message_defer_job(Qmgr *qmgr, Job *job, const char *dsn, const char *text)
     Message *message = job->message;
 
     for (guint i = 0; i < job->request->recipients->len; i++)
-        add_own_result(qmgr, message, g_array_index(job->request->recipients, DeliveryRecipient, i).number, dsn, text);
+        defer_recipient(qmgr, message, g_array_index(job->request->recipients, DeliveryRecipient, i).number, dsn, text);
     message->jobs--;
     job_free(job);
     message_check_done(qmgr, message);
@@ -136,8 +147,8 @@ void message_defer_job(Qmgr *qmgr, Job *job, const char *dsn, const char *text)
 static bool resolve(Qmgr *qmgr, const Envelope *envelope, const char *address, char **ret_transport, char **ret_nexthop)
 {
     if (!envelope->content_filter)
-        return route_resolve(qmgr->route, envelope->sender ? envelope->sender : "", address, ret_transport,
-                             ret_nexthop);
+        return route_resolve(envelope->probe == PROBE_NONE ? qmgr->route : qmgr->probe_route,
+                             envelope->sender ? envelope->sender : "", address, ret_transport, ret_nexthop);
     const char *colon = strchr(envelope->content_filter, ':');
     const char *domain = address_domain(address);
     if (!colon || colon == envelope->content_filter)
@@ -177,6 +188,27 @@ static Job *join_job(GPtrArray *jobs, Message *message, Destination *destination
     return job;
 }
 
+/* What needs no agent: mail to the sender of probes, and probes of local addresses, which no agent knows. */
+static bool answer_itself(Qmgr *qmgr, Message *message, guint number, const char *address, const char *transport)
+{
+    OwnResult own = {.status = RESULT_SENT,
+                     .dsn = "2.0.0",
+                     .text = "undeliverable postmaster notification discarded",
+                     .program = "qmgr"};
+    g_autofree char *text = NULL;
+
+    if (route_is_probe_sender(qmgr->route, address) && route_class(qmgr->route, address) == CLASS_LOCAL) {
+        add_own_result(qmgr, message, number, &own);
+        return true;
+    }
+    if (message->probe == PROBE_NONE || strcmp(transport, "local") != 0 ||
+        !probe_answer_local(qmgr, address, &own, &text))
+        return false;
+    own.text = text;
+    add_own_result(qmgr, message, number, &own);
+    return true;
+}
+
 /* Puts one recipient into a job, or defers it. */
 static void route_recipient(Qmgr *qmgr, Message *message, guint number, const char *address, GPtrArray *jobs)
 {
@@ -184,21 +216,23 @@ static void route_recipient(Qmgr *qmgr, Message *message, guint number, const ch
     gint64 now_ms = clock_ms();
 
     if (!resolve(qmgr, spool_message_envelope(message->file), address, &transport_name, &nexthop)) {
-        add_own_result(qmgr, message, number, "4.3.0", "address resolver failure");
+        defer_recipient(qmgr, message, number, "4.3.0", "address resolver failure");
         return;
     }
+    if (answer_itself(qmgr, message, number, address, transport_name))
+        return;
     Transport *transport = schedule_transport(qmgr->schedule, transport_name);
     Destination *destination = schedule_destination(transport, nexthop, address);
     const Trouble *trouble = &transport->trouble;
     if (transport->deferred && !message->flushed) {
-        add_own_result(qmgr, message, number, "4.3.2", "deferred transport");
+        defer_recipient(qmgr, message, number, "4.3.2", "deferred transport");
     } else if (trouble_is_now(trouble, now_ms)) {
-        add_own_result(qmgr, message, number, trouble->dsn, trouble->text);
+        defer_recipient(qmgr, message, number, trouble->dsn, trouble->text);
     } else if (trouble_is_now(&destination->trouble, now_ms)) {
         g_autofree char *text = g_strconcat(SUSPENDED, destination->trouble.text, NULL);
-        add_own_result(qmgr, message, number, destination->trouble.dsn, text);
+        defer_recipient(qmgr, message, number, destination->trouble.dsn, text);
     } else if (!join_job(jobs, message, destination, number, address)) {
-        add_own_result(qmgr, message, number, "4.3.0", "address or destination too long");
+        defer_recipient(qmgr, message, number, "4.3.0", "address or destination too long");
     }
 }
 
@@ -207,6 +241,8 @@ static void route_all(Qmgr *qmgr, Message *message)
     const Envelope *envelope = spool_message_envelope(message->file);
     g_autoptr(GPtrArray) jobs = g_ptr_array_new();
 
+    if (message->probe != PROBE_NONE && probe_answer_alias(qmgr, message))
+        return;
     for (guint i = 0; i < envelope->recipients->len; i++) {
         const Result *result = spool_message_result(message->file, i);
         if (!result || result->status == RESULT_DEFERRED)
@@ -217,57 +253,11 @@ static void route_all(Qmgr *qmgr, Message *message)
         schedule_add(g_ptr_array_index(jobs, i));
 }
 
-void message_activate(Qmgr *qmgr, const char *id, unsigned flags)
-{
-    g_autoptr(GError) error = NULL;
-    SpoolMessage *file = spool_message_open(qmgr->spool, SPOOL_QUEUE, id, SPOOL_LOCK, &error);
-
-    if (!file) {
-        handle_unopened(qmgr, id, error);
-        return;
-    }
-    Message *message = message_new(qmgr, file, flags);
-    guint count = spool_message_envelope(file)->recipients->len;
-    for (guint i = 0; i < count; i++) {
-        const Result *result = spool_message_result(file, i);
-        if (!result || result->status == RESULT_DEFERRED)
-            message->open++;
-        else if (result->status == RESULT_BOUNCED)
-            message->failed++;
-    }
-    g_autofree char *sender = address_quote(message->sender);
-    log_info("%s: from=<%s>, size=%" G_GUINT64_FORMAT ", nrcpt=%u (queue active)", message->id, sender,
-             spool_message_wire_size(file), message->open);
-    qmgr->recipients += message->open;
-    message->jobs = 1; /* this function: keeps the message from ending meanwhile */
-    route_all(qmgr, message);
-    deliver_start_jobs(qmgr); /* at once, so that the file need not be opened twice */
-    message->jobs--;
-    message_check_done(qmgr, message);
-}
-
-void message_take_report(Message *message, const DeliveryReport *report)
-{
-    if (report->kind == REPORT_UNRECORDED) {
-        Result result = {.recipient = report->recipient,
-                         .status = report->status,
-                         .time_us = clock_wall_us(),
-                         .text = g_strdup(report->text)};
-        g_strlcpy(result.dsn, report->dsn, sizeof result.dsn);
-        g_array_append_val(message->unrecorded, result);
-    }
-    if (report->kind == REPORT_CORRUPT)
-        message->corrupt = true;
-    if (report->status == RESULT_DEFERRED)
-        message->deferred++;
-    else if (report->status == RESULT_BOUNCED)
-        message->failed++;
-}
-
 /* Leaves memory. The file stays as it is. */
 static void end_message(Qmgr *qmgr, Message *message)
 {
     qmgr->recipients -= message->open;
+    probe_end(qmgr, message);
     message_free(message);
 }
 
@@ -311,6 +301,61 @@ static void remove_message(Qmgr *qmgr, Message *message)
     end_message(qmgr, message);
 }
 
+void message_activate(Qmgr *qmgr, const char *id, unsigned flags)
+{
+    g_autoptr(GError) error = NULL;
+    SpoolMessage *file = spool_message_open(qmgr->spool, SPOOL_QUEUE, id, SPOOL_LOCK, &error);
+
+    if (!file) {
+        handle_unopened(qmgr, id, error);
+        return;
+    }
+    Message *message = message_new(qmgr, file, flags);
+    guint count = spool_message_envelope(file)->recipients->len;
+    for (guint i = 0; i < count; i++) {
+        const Result *result = spool_message_result(file, i);
+        if (!result || result->status == RESULT_DEFERRED)
+            message->open++;
+        else if (result->status == RESULT_BOUNCED)
+            message->failed++;
+    }
+    g_autofree char *sender = address_quote(message->sender);
+    log_info("%s: from=<%s>, size=%" G_GUINT64_FORMAT ", nrcpt=%u (queue active)", message->id, sender,
+             spool_message_wire_size(file), message->open);
+    qmgr->recipients += message->open;
+    if (message->probe != PROBE_NONE && !probe_begin(qmgr, message)) {
+        remove_message(qmgr, message);
+        return;
+    }
+    message->jobs = 1; /* this function: keeps the message from ending meanwhile */
+    route_all(qmgr, message);
+    deliver_start_jobs(qmgr); /* at once, so that the file need not be opened twice */
+    message->jobs--;
+    message_check_done(qmgr, message);
+}
+
+void message_take_report(Qmgr *qmgr, Message *message, const DeliveryReport *report)
+{
+    if (message->probe != PROBE_NONE) {
+        probe_note(qmgr, message, report->recipient, report->status, report->text);
+        return;
+    }
+    if (report->kind == REPORT_UNRECORDED) {
+        Result result = {.recipient = report->recipient,
+                         .status = report->status,
+                         .time_us = clock_wall_us(),
+                         .text = g_strdup(report->text)};
+        g_strlcpy(result.dsn, report->dsn, sizeof result.dsn);
+        g_array_append_val(message->unrecorded, result);
+    }
+    if (report->kind == REPORT_CORRUPT)
+        message->corrupt = true;
+    if (report->status == RESULT_DEFERRED)
+        message->deferred++;
+    else if (report->status == RESULT_BOUNCED)
+        message->failed++;
+}
+
 static void settle_deferred(Qmgr *qmgr, Message *message)
 {
     gint64 age_s = (clock_wall_us() - message->arrival_us) / G_USEC_PER_SEC;
@@ -341,6 +386,10 @@ void message_check_done(Qmgr *qmgr, Message *message)
 {
     if (message->jobs > 0) {
         message_let_go(message);
+        return;
+    }
+    if (message->probe != PROBE_NONE) { /* never tried twice, never kept */
+        remove_message(qmgr, message);
         return;
     }
     bool done = message->deferred == 0 && !message->lost && !message->corrupt;

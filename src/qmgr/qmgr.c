@@ -41,6 +41,7 @@ typedef struct {
     gint64 next_run_ms;  /* queue_run_delay */
     gint64 next_sweep_ms;
     gint64 next_record_ms;
+    gint64 next_clean_ms; /* of the cache of addresses; CLOCK_NEVER: never */
     gint64 stop_ms; /* when to end at the latest; CLOCK_NEVER: nobody said stop */
 } Loop;
 
@@ -61,6 +62,7 @@ static Limits read_limits(const Config *config)
         .active_max = (guint)MAX(config_int(config, "qmgr_message_active_limit"), 1),
         .recipients_max = (guint)MAX(config_int(config, "qmgr_message_recipient_limit"), 1),
         .under_way_max = (guint)CLAMP((gint64)(files.rlim_cur - 64) / 2, 1, 1000),
+        .probes_max = (guint)config_int(config, "address_verify_pending_request_limit"),
         .delay_resolution = (int)CLAMP(config_int(config, "delay_logging_resolution_limit"), 0, 6),
     };
 }
@@ -259,6 +261,10 @@ static void run_timers(Loop *loop, gint64 now)
         loop->next_record_ms = now + RECORD_AGAIN_MS;
         message_record_again(qmgr);
     }
+    if (loop->next_clean_ms <= now) {
+        loop->next_clean_ms = now + config_seconds(qmgr->config, "address_verify_cache_cleanup_interval") * 1000;
+        verify_cache_clean(qmgr->verify);
+    }
 }
 
 /* True when there may be more to activate at once. Datagrams are read in between, since the kernel keeps few. */
@@ -284,7 +290,7 @@ static int wait_time(const Loop *loop)
 {
     gint64 next = MIN(backlog_tick_time(loop->qmgr->backlog), loop->stop_ms);
 
-    next = MIN(next, MIN(loop->next_run_ms, scan_time(loop)));
+    next = MIN(next, MIN(loop->next_run_ms, MIN(loop->next_clean_ms, scan_time(loop))));
     next = MIN(next, deliver_silence_time(loop->qmgr));
     next = MIN(next, schedule_next_time(loop->qmgr->schedule, clock_ms()));
     if (loop->qmgr->unrecorded.length > 0)
@@ -362,6 +368,19 @@ static bool take_over(Loop *loop, int *ret_lock)
     }
 }
 
+/* Mail goes on without it. */
+static void open_verify(Loop *loop)
+{
+    Qmgr *qmgr = loop->qmgr;
+    g_autoptr(GError) error = NULL;
+
+    qmgr->verify = verify_cache_open(qmgr->config, CACHE_WRITE, &error);
+    if (!qmgr->verify)
+        log_warning("results of address probes will be lost: %s", error->message);
+    else if (config_seconds(qmgr->config, "address_verify_cache_cleanup_interval") > 0)
+        loop->next_clean_ms = clock_ms();
+}
+
 static int serve(Loop *loop)
 {
     Qmgr *qmgr = loop->qmgr;
@@ -374,8 +393,10 @@ static int serve(Loop *loop)
         return loop->stop_ms == CLOCK_NEVER ? 1 : 0;
     qmgr->since_ns = (guint64)clock_wall_ns();
     recover_hold(qmgr->spool);
+    open_verify(loop);
     start_scan(loop);
     run(loop);
+    verify_cache_close(qmgr->verify);
     spool_scan_free(loop->scan);
     return 0;
 }
@@ -395,7 +416,7 @@ int qmgr_main(ServiceProcess *process, const Config *config)
     g_autofree char *directory = g_strconcat(config_string(config, "queue_directory"), "/gatepost", NULL);
     const SpoolOptions options = {.directory = directory, .long_ids = config_bool(config, "enable_long_queue_ids")};
     Qmgr qmgr = {.config = config, .limits = read_limits(config), .packet = packet};
-    Loop loop = {.qmgr = &qmgr, .process = process, .next_scan_ms = CLOCK_NEVER, .stop_ms = CLOCK_NEVER};
+    Loop loop = {.qmgr = &qmgr, .process = process, .next_scan_ms = CLOCK_NEVER, .next_clean_ms = CLOCK_NEVER, .stop_ms = CLOCK_NEVER};
 
     if (process->listeners->len != 1 || !is_datagram_socket(g_array_index(process->listeners, int, 0))) {
         log_fatal("service %s: must be `unix`: the queue manager needs one datagram socket", process->name);
@@ -403,13 +424,16 @@ int qmgr_main(ServiceProcess *process, const Config *config)
     }
     loop.notify = g_array_index(process->listeners, int, 0);
     qmgr.route = route_new(config, &error);
-    if (!qmgr.route || !service_drop_privileges(config_string(config, "mail_owner"), &error) ||
+    qmgr.probe_route = qmgr.route ? route_new_for_probes(config, &error) : NULL;
+    if (!qmgr.probe_route || !service_drop_privileges(config_string(config, "mail_owner"), &error) ||
         !(qmgr.spool = spool_open(&options, &error))) {
         log_fatal("%s", error->message);
         route_free(qmgr.route);
+        route_free(qmgr.probe_route);
         return 1;
     }
     qmgr.epoll = epoll_create1(EPOLL_CLOEXEC);
+    qmgr.probes = g_hash_table_new(g_str_hash, g_str_equal);
     qmgr.backlog = backlog_new(WAITING_MAX);
     qmgr.schedule = schedule_new(config);
     loop.next_run_ms = clock_ms() + qmgr.limits.run_delay_ms;

@@ -4,6 +4,7 @@
 #include "qmgr/schedule.h"
 #include "route/route.h"
 #include "spool/spool_message.h"
+#include "verify/cache.h"
 
 typedef struct {
     gint64 minimal_backoff, maximal_backoff; /* seconds */
@@ -14,12 +15,15 @@ typedef struct {
     guint recipients_max; /* of theirs, but for a single message that has more */
     guint under_way_max;  /* deliveries at once: each needs two descriptors */
     int delay_resolution; /* decimals in log lines */
+    guint probes_max;     /* under way */
 } Limits;
 
 typedef struct {
     const Config *config;
     Spool *spool;
-    Route *route;
+    Route *route, *probe_route;
+    VerifyCache *verify; /* NULL: results of probes are lost */
+    GHashTable *probes;  /* set of char *: addresses that are probed now */
     Backlog *backlog;
     Schedule *schedule;
     Limits limits;
@@ -48,6 +52,8 @@ typedef struct Message {
     bool lost;          /* a delivery ended without saying how: only the file knows */
     bool corrupt;       /* an agent found the content damaged */
     GArray *unrecorded; /* of Result: known from reports, but not in the file */
+    Probe probe;
+    char *probed_address; /* in qmgr->probes; NULL: none */
 } Message;
 
 /* Opens, logs, routes, and queues what the backlog gave out. */
@@ -56,13 +62,32 @@ void message_activate(Qmgr *qmgr, const char *id, unsigned flags); /* BACKLOG_ s
 SpoolMessage *message_file(Qmgr *qmgr, Message *message);
 /* Closes the file unless a delivery needs it. */
 void message_let_go(Message *message);
-void message_take_report(Message *message, const DeliveryReport *report);
+void message_take_report(Qmgr *qmgr, Message *message, const DeliveryReport *report);
 /* Defers the job's recipients without an attempt, and frees it. May end the message. */
 void message_defer_job(Qmgr *qmgr, Job *job, const char *dsn, const char *text);
 /* When no job is left: removes, holds or defers the message, and frees it. */
 void message_check_done(Qmgr *qmgr, Message *message);
 /* Tries again what could not be written. */
 void message_record_again(Qmgr *qmgr);
+
+/* ---- probe.c: messages that are probes, with their file open ---- */
+
+/* A result that no agent gave. */
+typedef struct {
+    ResultStatus status;
+    const char *dsn, *text;
+    const char *program; /* of the log line */
+    const char *relay;   /* NULL: none */
+} OwnResult;
+
+/* False: it is not tried, since it is late, or its address is probed already, or too many are. */
+bool probe_begin(Qmgr *qmgr, Message *message);
+void probe_end(Qmgr *qmgr, Message *message);
+void probe_note(Qmgr *qmgr, const Message *message, guint number, ResultStatus status, const char *text);
+/* An alias of several addresses is good without asking them. True: it is one, and that was logged and noted. */
+bool probe_answer_alias(Qmgr *qmgr, Message *message);
+/* An address of this system: as the tables say. The caller frees *ret_text. False: a table did not answer. */
+bool probe_answer_local(Qmgr *qmgr, const char *address, OwnResult *ret_result, char **ret_text);
 
 /* ---- deliver.c: deliveries under way ---- */
 

@@ -8,6 +8,7 @@
 #include "spool/delivery_request.h"
 #include "spool/queue_notify.h"
 #include "spool/spool_scan.h"
+#include "verify/cache.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,6 +39,26 @@ struct Route {
 Route *route_new(const Config *config, GError **error)
 {
     return g_new0(Route, 1);
+}
+
+Route *route_new_for_probes(const Config *config, GError **error)
+{
+    return route_new(config, error);
+}
+
+bool route_is_probe_sender(const Route *route, const char *address)
+{
+    return g_str_has_prefix(address, "double-bounce@");
+}
+
+AddressClass route_class(const Route *route, const char *address)
+{
+    return CLASS_LOCAL;
+}
+
+Existence route_recipient_exists(const Route *route, const char *address, const char *text, char **ret_reply)
+{
+    return g_str_has_prefix(address, "known@") ? EXISTS_YES : EXISTS_NO;
 }
 
 void route_free(Route *route)
@@ -130,7 +151,8 @@ static void read_config(Fixture *fixture, const char *text)
 {
     ConfigScope scope = {.process_name = "qmgr"};
 
-    assert_true(g_file_set_contents("main.cf", text, -1, NULL));
+    g_autofree char *whole = g_strdup_printf("data_directory = %s\n%s", fixture->directory, text);
+    assert_true(g_file_set_contents("main.cf", whole, -1, NULL));
     config_free(fixture->config);
     main_cf_free(fixture->main_cf);
     fixture->main_cf = main_cf_read(fixture->directory, NULL);
@@ -191,7 +213,7 @@ static int tear_down(void **state)
 }
 
 /* Recipients separated by blanks. */
-static char *commit(Fixture *fixture, const char *recipients, gint64 arrival_us)
+static char *commit_as(Fixture *fixture, Probe probe, const char *original, const char *recipients, gint64 arrival_us)
 {
     g_autoptr(Envelope) envelope = envelope_new();
     g_auto(GStrv) addresses = g_strsplit(recipients, " ", 0);
@@ -201,10 +223,19 @@ static char *commit(Fixture *fixture, const char *recipients, gint64 arrival_us)
     envelope->sender = g_strdup("s@x.test");
     envelope->arrival_us = arrival_us;
     for (guint i = 0; addresses[i]; i++)
-        envelope_add(envelope, addresses[i]);
-    spool_write(writer, "Subject: x\n\nbody\n", 17);
+        g_free(g_steal_pointer(&envelope_add(envelope, addresses[i])->original));
+    for (guint i = 0; addresses[i]; i++)
+        ((Recipient *)g_ptr_array_index(envelope->recipients, i))->original = g_strdup(original);
+    envelope->probe = probe;
+    if (probe == PROBE_NONE)
+        spool_write(writer, "Subject: x\n\nbody\n", 17);
     assert_true(spool_commit(writer, envelope, false, NULL));
     return id;
+}
+
+static char *commit(Fixture *fixture, const char *recipients, gint64 arrival_us)
+{
+    return commit_as(fixture, PROBE_NONE, "", recipients, arrival_us);
 }
 
 static char *submit(Fixture *fixture, const char *recipients)
@@ -698,6 +729,154 @@ static void there_is_one_at_a_time(void **state)
     stop(fixture);
 }
 
+/* ---- probes ---- */
+
+static char *submit_probe(Fixture *fixture, Probe kind, const char *original, const char *recipients)
+{
+    char *id = commit_as(fixture, kind, original, recipients, clock_wall_us());
+
+    assert_true(queue_notify_send(fixture->notify, QUEUE_NOTIFY_NEW, id));
+    return id;
+}
+
+/* "STATUS text" of an address, as a reader sees it; "none". Caller frees. */
+static char *known_of(Fixture *fixture, const char *address)
+{
+    g_autoptr(VerifyCache) cache = verify_cache_open(fixture->config, CACHE_READ, NULL);
+    g_auto(CacheEntry) entry = {0};
+
+    if (!verify_cache_get(cache, address, &entry))
+        return g_strdup("none");
+    return g_strdup_printf("%d %s", entry.status, entry.text);
+}
+
+static void assert_known(Fixture *fixture, const char *address, const char *wanted)
+{
+    g_autofree char *got = known_of(fixture, address);
+
+    assert_string_equal(got, wanted);
+}
+
+/* As an agent: nothing of a probe goes into its file. */
+static void finish_probe(Fixture *fixture, ResultStatus status, const char *dsn)
+{
+    Task task = accept_task(fixture->listener);
+    DeliveryReport told = {.recipient = number_of(&task, 0), .status = status, .text = (char *)"why"};
+    g_autoptr(GString) line = g_string_new(NULL);
+
+    assert_int_equal(spool_message_envelope(task.message)->probe, PROBE_ANY);
+    assert_int_equal(spool_message_size(task.message), 0);
+    g_strlcpy(told.dsn, dsn, sizeof told.dsn);
+    delivery_report_append(line, &told);
+    assert_true(fd_send(task.connection, line->str, line->len, NULL, 0));
+    end_task(&task);
+}
+
+static void a_probe_ends_in_the_cache(void **state)
+{
+    static const struct {
+        ResultStatus status;
+        const char *dsn, *known;
+    } rows[] = {{RESULT_BOUNCED, "5.1.1", "2 why"}, {RESULT_DEFERRED, "4.1.1", "1 why"}, {RESULT_SENT, "2.1.5", "0 why"}};
+    Fixture *fixture = *state;
+
+    start(fixture);
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_autofree char *id = submit_probe(fixture, PROBE_ANY, "alias@n.test", "u@virtual.n.test");
+        finish_probe(fixture, rows[i].status, rows[i].dsn);
+        wait_for_log("%s: removed", id);
+        assert_false(exists(fixture, SPOOL_QUEUE, id));
+        assert_false(exists(fixture, SPOOL_HOLD, id));
+        assert_known(fixture, "u@virtual.n.test", rows[i].known);
+        assert_known(fixture, "alias@n.test", rows[i].known);
+    }
+    stop(fixture);
+    assert_known(fixture, "alias@n.test", "0 why");
+}
+
+static void a_probe_without_an_agent_is_answered(void **state)
+{
+    static const struct {
+        Probe kind;
+        const char *recipients, *asked, *known, *log;
+    } rows[] = {
+        {PROBE_ANY, "u@nobody.n.test", "u@nobody.n.test", "1 mail transport unavailable",
+         "status=undeliverable (mail transport unavailable)"},
+        {PROBE_GOOD, "v@nobody.n.test", "v@nobody.n.test", "none",
+         "status=undeliverable-but-not-cached (mail transport unavailable)"},
+        {PROBE_ANY, "u@unknown.test", "u@unknown.test", "1 address resolver failure",
+         "status=undeliverable (address resolver failure)"},
+        {PROBE_ANY, "known@local.n.test", "known@local.n.test", "0 delivers to mailbox",
+         "status=deliverable (delivers to mailbox)"},
+        {PROBE_ANY, "joe@local.n.test", "joe@local.n.test", "2 unknown user: \"joe\"",
+         "dsn=5.1.1, status=undeliverable (unknown user: \"joe\")"},
+        {PROBE_ANY, "double-bounce@local.n.test", "double-bounce@local.n.test",
+         "0 undeliverable postmaster notification discarded", "status=deliverable (undeliverable postmaster"},
+        {PROBE_ANY, "a@virtual.n.test b@virtual.n.test", "list@n.test", "0 aliased to multiple recipients",
+         "to=<list@n.test>, relay=none, delay="},
+    };
+    Fixture *fixture = *state;
+
+    start(fixture);
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        const char *original = strcmp(rows[i].asked, rows[i].recipients) == 0 ? "" : rows[i].asked;
+        g_autofree char *id = submit_probe(fixture, rows[i].kind, original, rows[i].recipients);
+        wait_for_log("%s: removed", id);
+        assert_known(fixture, rows[i].asked, rows[i].known);
+        wait_for_log(rows[i].log, "");
+    }
+    stop(fixture);
+}
+
+static void a_lost_probe_is_not_tried_again(void **state)
+{
+    Fixture *fixture = *state;
+
+    start(fixture);
+    g_autofree char *id = submit_probe(fixture, PROBE_ANY, "", "u@virtual.n.test");
+    Task task = accept_task(fixture->listener);
+    end_task(&task);
+    wait_for_log("%s: removed", id);
+    assert_known(fixture, "u@virtual.n.test", "1 unknown mail transport error");
+    stop(fixture);
+}
+
+static void an_address_is_probed_once_at_a_time(void **state)
+{
+    Fixture *fixture = *state;
+
+    start(fixture);
+    g_autofree char *first = submit_probe(fixture, PROBE_ANY, "", "u@virtual.n.test");
+    Task task = accept_task(fixture->listener);
+    g_autofree char *second = submit_probe(fixture, PROBE_ANY, "", "u@virtual.n.test");
+    wait_for_log("%s: removed", second);
+    assert_known(fixture, "u@virtual.n.test", "none");
+    DeliveryReport told = {.recipient = 0, .status = RESULT_SENT, .dsn = "2.1.5", .text = (char *)"yes"};
+    g_autoptr(GString) line = g_string_new(NULL);
+    delivery_report_append(line, &told);
+    assert_true(fd_send(task.connection, line->str, line->len, NULL, 0));
+    end_task(&task);
+    wait_for_log("%s: removed", first);
+    g_autofree char *late = commit_as(fixture, PROBE_ANY, "", "w@virtual.n.test",
+                                      clock_wall_us() - 2000 * (gint64)G_USEC_PER_SEC);
+    assert_true(queue_notify_send(fixture->notify, QUEUE_NOTIFY_NEW, late));
+    wait_for_log("%s: removed", late); /* nobody waits for it any more */
+    assert_known(fixture, "w@virtual.n.test", "none");
+    stop(fixture);
+}
+
+static void mail_to_the_sender_of_probes_is_discarded(void **state)
+{
+    Fixture *fixture = *state;
+
+    start(fixture);
+    g_autofree char *id = submit(fixture, "double-bounce@virtual.n.test");
+    wait_for_log("%s: to=<double-bounce@virtual.n.test>, relay=none", id);
+    wait_for_log("status=sent (undeliverable postmaster notification discarded)", id);
+    wait_for_log("%s: removed", id);
+    stop(fixture);
+}
+
 int main(void)
 {
     /* As root, the process under test would become $mail_owner, and could not read what this one writes. */
@@ -723,6 +902,11 @@ int main(void)
         TEST(a_dead_destination_is_left_alone_until_flushed),
         TEST(many_messages_get_through),
         TEST(there_is_one_at_a_time),
+        TEST(a_probe_ends_in_the_cache),
+        TEST(a_probe_without_an_agent_is_answered),
+        TEST(a_lost_probe_is_not_tried_again),
+        TEST(an_address_is_probed_once_at_a_time),
+        TEST(mail_to_the_sender_of_probes_is_discarded),
     };
     signal(SIGPIPE, SIG_IGN); /* as in every service process */
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,8 @@ struct Route {
     /* Transports */
     Tables *transports;
     bool transport_parents; /* "dom" in transports also stands for its subdomains */
+    char *probe_sender; /* as configured, not completed; "": the null sender */
+    gint64 probe_sender_ttl;
     char *local_transport, *virtual_transport, *relay_transport, *default_transport, *relayhost;
 };
 

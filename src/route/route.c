@@ -64,26 +64,55 @@ static bool read_existence(Route *route, const Config *config, GError **error)
            open_tables(config, "relay_recipient_maps", &route->relay_recipients, error);
 }
 
-static bool read_transports(Route *route, const Config *config, GError **error)
+/* prefix: of the parameters' names. */
+static bool read_transports(Route *route, const Config *config, const char *prefix, GError **error)
 {
-    route->local_transport = g_strdup(config_string(config, "local_transport"));
-    route->virtual_transport = g_strdup(config_string(config, "virtual_transport"));
-    route->relay_transport = g_strdup(config_string(config, "relay_transport"));
-    route->default_transport = g_strdup(config_string(config, "default_transport"));
-    route->relayhost = g_strdup(config_string(config, "relayhost"));
+    const struct {
+        const char *name;
+        char **value;
+    } texts[] = {{"local_transport", &route->local_transport},
+                 {"virtual_transport", &route->virtual_transport},
+                 {"relay_transport", &route->relay_transport},
+                 {"default_transport", &route->default_transport},
+                 {"relayhost", &route->relayhost}};
+    g_autofree char *maps = g_strconcat(prefix, "transport_maps", NULL);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
+        g_autofree char *name = g_strconcat(prefix, texts[i].name, NULL);
+        *texts[i].value = g_strdup(config_string(config, name));
+    }
     route->transport_parents = is_listed(config_string(config, "parent_domain_matches_subdomains"), "transport_maps");
-    return open_tables(config, "transport_maps", &route->transports, error);
+    return open_tables(config, maps, &route->transports, error);
 }
 
-Route *route_new(const Config *config, GError **error)
+static void read_probes(Route *route, const Config *config)
+{
+    const char *sender = config_string(config, "address_verify_sender");
+
+    route->probe_sender = g_strdup(strcmp(sender, "<>") == 0 ? "" : sender);
+    route->probe_sender_ttl = config_seconds(config, "address_verify_sender_ttl");
+}
+
+static Route *open_route(const Config *config, const char *prefix, GError **error)
 {
     g_autoptr(Route) route = g_new0(Route, 1);
 
     read_rewriting(route, config);
+    read_probes(route, config);
     if (!read_classes(route, config, error) || !read_existence(route, config, error) ||
-        !read_transports(route, config, error))
+        !read_transports(route, config, prefix, error))
         return NULL;
     return g_steal_pointer(&route);
+}
+
+Route *route_new(const Config *config, GError **error)
+{
+    return open_route(config, "", error);
+}
+
+Route *route_new_for_probes(const Config *config, GError **error)
+{
+    return open_route(config, "address_verify_", error);
 }
 
 typedef struct {
@@ -119,7 +148,8 @@ void route_free(Route *route)
         return;
     Lookups lookups = lookups_of(route);
     char *texts[] = {route->myorigin,          route->mydomain,        route->delimiters,        route->local_transport,
-                     route->virtual_transport, route->relay_transport, route->default_transport, route->relayhost};
+                     route->virtual_transport, route->relay_transport, route->default_transport, route->relayhost,
+                     route->probe_sender};
 
     for (size_t i = 0; i < G_N_ELEMENTS(lookups.list); i++)
         match_list_free(lookups.list[i]);

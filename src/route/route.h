@@ -16,6 +16,9 @@ typedef enum {
 /* Finds this system's addresses (inet_interfaces), which may take a name lookup, and opens all tables: before threads
  * and sandbox. config is not needed afterwards. NULL: error. */
 Route *route_new(const Config *config, GError **error);
+/* The same for probes: address_verify_transport_maps, address_verify_relayhost and so on take the place of transport_maps,
+ * relayhost and so on. */
+Route *route_new_for_probes(const Config *config, GError **error);
 void route_free(Route *route); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Route, route_free)
 bool route_blocks(const Route *route); /* asks a table that may wait for another system: see table_blocks() */
@@ -48,3 +51,9 @@ bool route_is_mapped(const Route *route, const char *address);
 /* Where a recipient goes. False: a table did not answer (defer). Strings are the caller's. */
 bool route_resolve(const Route *route, const char *sender, const char *address, char **ret_transport,
                    char **ret_nexthop);
+
+/* The sender of a probe that begins now, complete; "" is the null sender. Caller frees. */
+char *route_probe_sender(const Route *route);
+/* Whether an address (complete) is that sender, or was it lately: mail to it is always accepted, since its domain's
+ * peers probe it in turn. Never for the null sender. */
+bool route_is_probe_sender(const Route *route, const char *address);

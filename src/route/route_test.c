@@ -270,12 +270,65 @@ static int end(void **state)
     return 0;
 }
 
+/* Probes go their own way where the configuration says so. */
+static void probes_have_routes_of_their_own(void **state)
+{
+    g_autoptr(Route) mail = make_route("relayhost = [relay.test]\naddress_verify_relayhost =\n"
+                                       "address_verify_transport_maps = inline:{probed.test=smtp:[192.0.2.1]}\n"
+                                       "address_verify_default_transport = direct\n");
+    g_autoptr(GError) error = NULL;
+    g_autoptr(MainCf) main_cf = main_cf_read(directory, &error);
+    g_autoptr(Config) config = config_new(main_cf, &(ConfigScope){.process_name = "qmgr", .stress = ""}, &error);
+    g_autoptr(Route) probes = route_new_for_probes(config, &error);
+    static const struct {
+        const char *address, *mail, *probe;
+    } rows[] = {{"u@any.test", "smtp:[relay.test]", "direct:any.test"},
+                {"u@probed.test", "smtp:[relay.test]", "smtp:[192.0.2.1]"},
+                {"u@virt.test", "virtual:virt.test", "virtual:virt.test"}};
+
+    assert_non_null(probes);
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        const Route *routes[] = {mail, probes};
+        const char *wanted[] = {rows[i].mail, rows[i].probe};
+        for (int way = 0; way < 2; way++) {
+            g_autofree char *transport = NULL, *nexthop = NULL;
+            assert_true(route_resolve(routes[way], "", rows[i].address, &transport, &nexthop));
+            g_autofree char *got = g_strconcat(transport, ":", nexthop, NULL);
+            assert_string_equal(got, wanted[way]);
+        }
+    }
+}
+
+static void the_sender_of_probes_is_known(void **state)
+{
+    g_autoptr(Route) plain = make_route("");
+    g_autoptr(Route) null = make_route("address_verify_sender = <>\n");
+    g_autoptr(Route) changing = make_route("address_verify_sender = p@x.test\naddress_verify_sender_ttl = 100d\n");
+    g_autofree char *of_plain = route_probe_sender(plain);
+    g_autofree char *of_null = route_probe_sender(null);
+    g_autofree char *of_changing = route_probe_sender(changing);
+
+    assert_string_equal(of_plain, "double-bounce@mx.example.test");
+    assert_true(route_is_probe_sender(plain, "Double-Bounce@MX.example.test"));
+    assert_false(route_is_probe_sender(plain, "double-bounce"));
+    assert_false(route_is_probe_sender(plain, "double-bounce@x.test"));
+    assert_string_equal(of_null, "");
+    assert_false(route_is_probe_sender(null, ""));
+    assert_true(g_str_has_prefix(of_changing, "p") && g_str_has_suffix(of_changing, "@x.test"));
+    assert_true(strlen(of_changing) > strlen("p@x.test"));
+    assert_true(route_is_probe_sender(changing, of_changing));
+    assert_false(route_is_probe_sender(changing, "p@x.test"));
+    assert_false(route_is_probe_sender(changing, "p0@x.test"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_are_completed), cmocka_unit_test(domains_have_classes),
         cmocka_unit_test(recipients_exist_or_not), cmocka_unit_test(variants_of_existence),
         cmocka_unit_test(mail_has_a_transport),
+        cmocka_unit_test(probes_have_routes_of_their_own),
+        cmocka_unit_test(the_sender_of_probes_is_known),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
