@@ -5,8 +5,7 @@
 
 #include <netdb.h>
 
-/* The endpoint with the addresses that its name has now. */
-static Endpoint *look_up(Resolver *resolver, const Endpoint *endpoint, const char *families, gint64 deadline)
+Endpoint *dial_look_up(Resolver *resolver, const Endpoint *endpoint, const char *families, gint64 deadline)
 {
     g_autoptr(GPtrArray) addresses = NULL;
     Endpoint *found = g_new0(Endpoint, 1);
@@ -29,6 +28,6 @@ Client *dial(Resolver *resolver, const Endpoint *endpoint, const char *families,
 {
     if (endpoint->path || endpoint->addresses->len > 0)
         return client_connect(endpoint, peer, timeout_ms, error);
-    g_autoptr(Endpoint) found = look_up(resolver, endpoint, families, clock_ms() + timeout_ms);
+    g_autoptr(Endpoint) found = dial_look_up(resolver, endpoint, families, clock_ms() + timeout_ms);
     return client_connect(found, peer, timeout_ms, error);
 }

@@ -8,3 +8,5 @@
  * why") and then a CLIENT_ERROR_CONNECT as any other. */
 Client *dial(Resolver *resolver, const Endpoint *endpoint, const char *families, const char *peer, gint64 timeout_ms,
              GError **error);
+/* Blocks: the endpoint with the addresses that its name has now; none where it is not found, which is logged. */
+Endpoint *dial_look_up(Resolver *resolver, const Endpoint *endpoint, const char *families, gint64 deadline);
