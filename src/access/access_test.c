@@ -463,8 +463,9 @@ static void bad_lists_do_not_start(void **state)
          "smtpd_client_restrictions: restriction \"reject_rbl_client\" is not supported"},
         {"myclass = check_policy_service inet:127.0.0.1:1\n",
          "myclass: restriction \"check_policy_service\" is not supported"},
-        {"smtpd_client_restrictions = check_client_access mysql:/x\n",
-         "smtpd_client_restrictions: restriction check_client_access: mysql:/x: lookup tables of type mysql are not "
+        {"smtpd_client_restrictions = check_client_access mongodb:/x\n",
+         "smtpd_client_restrictions: restriction check_client_access: mongodb:/x: lookup tables of type mongodb are "
+         "not "
          "supported"},
         {"smtpd_restriction_classes = undefined\n", "restriction class `undefined' needs a definition"},
         {"smtpd_client_restrictions = texthash:/nonexistent\n", NULL},

@@ -460,7 +460,7 @@ static void a_copy_reports_to_nobody(void **state)
 
 static void bad_tables_are_refused_at_start(void **state)
 {
-    g_autoptr(Config) config = read_config("virtual_alias_maps = mysql:x");
+    g_autoptr(Config) config = read_config("virtual_alias_maps = mongodb:x");
     g_autofree char *spool_directory = g_strdup_printf("%s/spool", directory);
     g_autoptr(Spool) spool = spool_open(&(SpoolOptions){spool_directory, false}, NULL);
     g_autoptr(GError) error = NULL;

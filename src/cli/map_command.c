@@ -14,6 +14,26 @@
 
 /* ---- Asking ---- */
 
+/* For tables whose parameters stand in main.cf, which is read when the first of them is opened. */
+typedef struct {
+    const MapOptions *options;
+    Config *config; /* NULL: not read yet */
+    bool has_failed;
+} MainParameters;
+
+static const char *get_main_parameter(void *data, const char *name)
+{
+    MainParameters *main_parameters = data;
+    g_autoptr(GError) error = NULL;
+
+    if (!main_parameters->config && !main_parameters->has_failed)
+        main_parameters->config = map_config(main_parameters->options, &error);
+    if (error)
+        log_warning("%s", error->message);
+    main_parameters->has_failed = !main_parameters->config;
+    return main_parameters->config ? config_lookup(main_parameters->config, name) : NULL;
+}
+
 static Table *open_for_reading(const MapOptions *options, const char *name, GError **error)
 {
     g_autofree char *spec = map_complete_spec(options, name, error);
@@ -106,8 +126,12 @@ static bool list_all(const GPtrArray *tables, GError **error)
 
 static bool read_tables(const MapOptions *options, char **names, bool *ret_found, GError **error)
 {
-    g_autoptr(GPtrArray) tables = open_tables(options, names, error);
+    MainParameters main_parameters = {.options = options};
 
+    table_set_parameters(get_main_parameter, &main_parameters);
+    g_autoptr(GPtrArray) tables = open_tables(options, names, error);
+    table_set_parameters(NULL, NULL);
+    config_free(main_parameters.config);
     if (!tables)
         return false;
     *ret_found = options->list;

@@ -2,5 +2,5 @@
 #pragma once
 
 /* argv[0] is the name for messages; options and tables follow. config_dir: where main.cf lies, unless -c is given; it
- * is read only when a table is named without its type. Returns the exit status; has said everything. */
+ * is read only when a table is named without its type, or has its parameters there. Returns the exit status; has said everything. */
 int map_command(int argc, char **argv, const char *config_dir);

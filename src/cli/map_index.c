@@ -19,16 +19,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+Config *map_config(const MapOptions *options, GError **error)
+{
+    g_autoptr(MainCf) main_cf = main_cf_read(options->config_dir, error);
+
+    return main_cf ? config_new(main_cf, &(ConfigScope){.process_name = "postmap", .stress = ""}, error) : NULL;
+}
+
 char *map_complete_spec(const MapOptions *options, const char *spec, GError **error)
 {
     const char *type;
 
     if (strchr(spec, ':'))
         return g_strdup(spec);
-    g_autoptr(MainCf) main_cf = main_cf_read(options->config_dir, error);
-    if (!main_cf)
-        return NULL;
-    g_autoptr(Config) config = config_new(main_cf, &(ConfigScope){.process_name = "postmap", .stress = ""}, error);
+    g_autoptr(Config) config = map_config(options, error);
     if (!config)
         return NULL;
     type = config_lookup(config, "default_database_type");

@@ -1,5 +1,6 @@
 /* map_index.h - the part of `gatepost map` that writes. */
 #pragma once
+#include "config/config.h"
 #include <glib.h>
 #include <stdbool.h>
 
@@ -18,6 +19,8 @@ typedef struct {
     bool quiet;           /* -w: and nothing is said of duplicates */
 } MapOptions;
 
+/* main.cf. NULL: error. */
+Config *map_config(const MapOptions *options, GError **error);
 /* The spec of a table named without type, by main.cf's default_database_type. NULL: error. Caller frees. */
 char *map_complete_spec(const MapOptions *options, const char *spec, GError **error);
 /* Reads a line of standard input without its end; NULL at the end of input. The caller frees. */

@@ -7,6 +7,7 @@
 #include "filter/filter.h"
 #include "qmgr/qmgr.h"
 #include "smtpd/smtpd.h"
+#include "table/table.h"
 
 #include <malloc.h>
 #include <string.h>
@@ -20,14 +21,17 @@ typedef struct {
 } ServiceMain;
 
 static const ServiceMain mains[] = {
-    {"smtpd", .with_file = smtpd_main},
-    {"filter", .with_file = filter_main},
-    {"qmgr", .with_view = qmgr_main},
-    {"virtual", .with_view = delivery_main},
-    {"smtp", .with_view = delivery_main},
-    {"error", .with_view = delivery_main},
+    {"smtpd", .with_file = smtpd_main},      {"filter", .with_file = filter_main},
+    {"qmgr", .with_view = qmgr_main},        {"virtual", .with_view = delivery_main},
+    {"smtp", .with_view = delivery_main},    {"error", .with_view = delivery_main},
     {"discard", .with_view = delivery_main},
 };
+
+/* For tables whose parameters stand in main.cf. */
+static const char *parameter(void *config, const char *name)
+{
+    return config_lookup(config, name);
+}
 
 static int run(const ServiceMain *entry, ServiceProcess *process)
 {
@@ -36,9 +40,11 @@ static int run(const ServiceMain *entry, ServiceProcess *process)
     g_autoptr(GError) error = NULL;
     g_autoptr(MainCf) main_cf = main_cf_read(process->config_dir, &error);
 
-    if (main_cf && entry->with_file)
-        return entry->with_file(process, main_cf);
     g_autoptr(Config) config = main_cf ? config_new(main_cf, &scope, &error) : NULL;
+    if (config)
+        table_set_parameters(parameter, config);
+    if (config && entry->with_file)
+        return entry->with_file(process, main_cf);
     if (config)
         _exit(entry->with_view(process, config)); /* deliveries and threads of theirs may not have ended yet */
     log_fatal("%s", error->message);

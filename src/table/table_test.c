@@ -84,7 +84,7 @@ static void tables_that_do_not_open(void **state)
     } rows[] = {
         {"hash", "open dictionary: expecting \"type:name\" form instead of \"hash\"", true},
         {"static:", "open dictionary: expecting \"type:name\" form instead of \"static:\"", true},
-        {"mysql:/x", "mysql:/x: lookup tables of type mysql are not supported", true},
+        {"mongodb:/x", "mongodb:/x: lookup tables of type mongodb are not supported", true},
         {"nosuch:x", "unsupported dictionary type: nosuch", false},
         {"inline:a=b", "bad syntax: \"inline:a=b\"; need \"inline:{name=value...}\"", false},
         {"inline:{}", "bad syntax: \"inline:{}\"; need \"inline:{name=value...}\"", false},
