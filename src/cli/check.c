@@ -48,10 +48,29 @@ static void warn_of_exposure(const Plan *plan, const PlanService *service)
                     plan->config_dir, line->line, address);
 }
 
+/* Who names a client's address decides what that client may. */
+static void warn_of_upstream(const Plan *plan, const PlanService *service)
+{
+    const Service *line = service->line;
+    const ConfigScope scope = {
+        .process_name = line->command, .service_name = line->name, .stress = "", .overrides = line->overrides};
+
+    if (strcmp(line->command, "smtpd") != 0)
+        return;
+    g_autoptr(Config) view = config_new(plan->main_cf, &scope, NULL);
+    if (view && *config_string(view, "smtpd_upstream_proxy_protocol") != '\0' &&
+        *config_string(view, "smtpd_upstream_proxy_hosts") == '\0')
+        log_warning("%s/master.cf: line %d: smtpd_upstream_proxy_hosts is empty: whoever can connect may claim any "
+                    "client address, also one in mynetworks",
+                    plan->config_dir, line->line);
+}
+
 void check_warn(const Plan *plan)
 {
-    for (guint i = 0; i < plan->services->len; i++)
+    for (guint i = 0; i < plan->services->len; i++) {
         warn_of_exposure(plan, g_ptr_array_index(plan->services, i));
+        warn_of_upstream(plan, g_ptr_array_index(plan->services, i));
+    }
     check_slots(plan);
 }
 

@@ -143,6 +143,10 @@ bool session_settled(Session *session, Outcome outcome, Step *step)
         *step = step_gate(outcome.gate, CLOCK_NEVER);
         return false;
     }
+    if (outcome.kind == OUTCOME_INPUT) {
+        *step = step_park(EPOLLIN, outcome.deadline);
+        return false;
+    }
     *step = step_park(outcome.until_hangup && !session->hangup_seen ? EPOLLRDHUP : 0, outcome.deadline);
     return false;
 }

@@ -14,12 +14,12 @@
 
 typedef struct Session Session;
 
-typedef enum { OUTCOME_DONE, OUTCOME_GATE, OUTCOME_WAIT } OutcomeKind;
+typedef enum { OUTCOME_DONE, OUTCOME_GATE, OUTCOME_WAIT, OUTCOME_INPUT } OutcomeKind;
 
 typedef struct {
     OutcomeKind kind;
     Gate *gate;
-    gint64 deadline;   /* WAIT: run again then at the latest */
+    gint64 deadline;   /* WAIT, INPUT: run again then at the latest */
     bool until_hangup; /* WAIT: nothing was promised to anybody yet: the session ends when its client is gone */
 } Outcome;
 
@@ -34,6 +34,10 @@ static inline Outcome outcome_gate(Gate *gate)
 static inline Outcome outcome_wait(gint64 deadline, bool until_hangup)
 {
     return (Outcome){.kind = OUTCOME_WAIT, .deadline = deadline, .until_hangup = until_hangup};
+}
+static inline Outcome outcome_input(gint64 deadline) /* more octets of the client, or its end; session->stream has them */
+{
+    return (Outcome){.kind = OUTCOME_INPUT, .deadline = deadline};
 }
 
 enum {

@@ -174,10 +174,13 @@ static bool turned_away(Smtpd *smtpd)
 Outcome client_connected(Session *session)
 {
     Smtpd *smtpd = smtpd_of(session);
+    Outcome outcome;
 
     smtpd->session = session;
     if (!smtpd->inquiry)
         smtpd->inquiry = inquiry_new(session->self);
+    if (!balancer_heard(smtpd, &outcome))
+        return outcome;
     if (!name_is_known(smtpd))
         return outcome_wait(clock_ms() + NAME_WAIT_MS, true);
     if (smtpd_lacks_lookup_place(smtpd))
@@ -185,7 +188,7 @@ Outcome client_connected(Session *session)
     if (!smtpd->client.greeting && turned_away(smtpd))
         return outcome_done();
     smtpd->client.greeting = true;
-    Outcome outcome = client_greet(smtpd);
+    outcome = client_greet(smtpd);
     session->errors += smtpd->client.denied != NULL;
     return outcome;
 }

@@ -155,6 +155,7 @@ static bool read_lists(Settings *settings, GError **error)
         {"smtpd_forbidden_commands", &settings->forbidden_commands},
         {"smtpd_forbid_bare_newline_exclusions", &settings->bare_newline_exclusions},
         {"smtpd_client_event_limit_exceptions", &settings->event_exceptions},
+        {"smtpd_upstream_proxy_hosts", &settings->upstream_hosts},
         {"smtpd_authorized_xforward_hosts", &settings->xforward_hosts},
         {"smtpd_authorized_xclient_hosts", &settings->xclient_hosts},
     };
@@ -172,6 +173,21 @@ static bool read_lists(Settings *settings, GError **error)
         return false;
     settings->footer_maps = tables_open(config_string(config, "smtpd_reject_footer_maps"), error);
     return settings->footer_maps != NULL;
+}
+
+static bool read_upstream(Settings *settings, GError **error)
+{
+    const Config *config = settings->config;
+    const char *protocol = config_string(config, "smtpd_upstream_proxy_protocol");
+    g_autoptr(GPtrArray) hosts = config_split(config_string(config, "smtpd_upstream_proxy_hosts"));
+
+    if (!*protocol)
+        return true;
+    if (strcmp(protocol, "haproxy") != 0)
+        return fail(error, "unsupported smtpd_upstream_proxy_protocol value: %s", protocol);
+    settings->upstream_timeout_ms = config_seconds(config, "smtpd_upstream_proxy_timeout") * 1000;
+    settings->upstream_is_anybody = hosts->len == 0;
+    return true;
 }
 
 /* local_header_rewrite_clients: of its words, those that need no more than the client's address. */
@@ -232,7 +248,7 @@ static bool find_blocking(const Settings *settings)
     const MatchList *lists[] = {settings->noop_commands,    settings->forbidden_commands,
                                 settings->event_exceptions, settings->bare_newline_exclusions,
                                 settings->xforward_hosts,   settings->xclient_hosts,
-                                settings->rewrite_networks};
+                                settings->upstream_hosts,   settings->rewrite_networks};
     bool blocks = access_blocks(settings->access) || tables_block(settings->discard_maps);
 
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++)
@@ -252,7 +268,7 @@ Settings *settings_new(const MainCf *main_cf, const ConfigScope *scope, int maxp
         read_overrides(settings);
         settings->route = route_new(settings->config, error);
         if (settings->route && read_lists(settings, error) && read_rewrite_clients(settings, error) &&
-            read_proxy(settings, maxproc, error) &&
+            read_upstream(settings, error) && read_proxy(settings, maxproc, error) &&
             (settings->access = access_new(settings->config, settings->route, error))) {
             settings->lookups_block = find_blocking(settings);
             return settings;
@@ -275,6 +291,7 @@ void settings_free(Settings *settings)
     match_list_free(settings->forbidden_commands);
     match_list_free(settings->bare_newline_exclusions);
     match_list_free(settings->event_exceptions);
+    match_list_free(settings->upstream_hosts);
     match_list_free(settings->xforward_hosts);
     match_list_free(settings->xclient_hosts);
     match_list_free(settings->rewrite_networks);

@@ -62,6 +62,9 @@ typedef struct {
     int rate_limits[RATE_KINDS]; /* 0: none */
     gint64 rate_unit_ms;
     unsigned ipv4_prefix, ipv6_prefix; /* clients of one such network count as one */
+    gint64 upstream_timeout_ms;   /* for the PROXY header; 0: no smtpd_upstream_proxy_protocol */
+    bool upstream_is_anybody;     /* smtpd_upstream_proxy_hosts is empty */
+    MatchList *upstream_hosts;
     MatchList *event_exceptions, *xforward_hosts, *xclient_hosts;
     bool rewrite_for_inet_interfaces; /* local_header_rewrite_clients */
     MatchList *rewrite_networks;

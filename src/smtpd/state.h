@@ -82,7 +82,11 @@ struct Smtpd {
     const SmtpdService *service;
     const Settings *settings;
     Session *session;
-    Connection connection;
+    Connection connection; /* what a proxy in front of us said of it, if there is one */
+    struct {
+        bool heard;
+        gint64 deadline; /* 0: not waited yet */
+    } balancer;
     Peer client;
     char *helo;
     const char *protocol;              /* "SMTP" or "ESMTP" */
@@ -165,6 +169,11 @@ Outcome client_greet(Smtpd *smtpd);                     /* restrictions of the c
 bool client_early(Session *session, const char *after); /* ServerClass.early_talker */
 void client_broken(Session *session, const char *reason);
 void client_disconnected(Session *session);
+
+/* --- balancer.c --- */
+/* smtpd_upstream_proxy_protocol: the header of the proxy in front of us, into smtpd->connection. False: *ret_outcome says what to
+ * wait for, or the header is none, and that was logged and replied. */
+bool balancer_heard(Smtpd *smtpd, Outcome *ret_outcome);
 
 /* --- limits.c --- */
 bool limits_refuse_connection(Smtpd *smtpd); /* counts it. True: one too many, logged and replied */
