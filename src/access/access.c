@@ -134,6 +134,7 @@ static void read_settings(Access *access, const Config *config)
     access->invalid_code = config_int(config, "invalid_hostname_reject_code");
     access->non_fqdn_code = config_int(config, "non_fqdn_reject_code");
     access->multi_bounce_code = config_int(config, "multi_recipient_bounce_reject_code");
+    unverified_read(access, config);
 }
 
 Access *access_new(const Config *config, const Route *route, GError **error)
@@ -186,6 +187,35 @@ bool access_blocks(const Access *access)
     return blocks;
 }
 
+static bool list_may_probe(const List *list)
+{
+    bool may = false;
+
+    for (guint i = 0; list && i < list->rules->len; i++) {
+        const Rule *rule = &g_array_index(list->rules, Rule, i);
+        RestrictionFunc *function = rule->restriction ? rule->restriction->function : NULL;
+        may |= rule->table || rule->text || function == reject_unverified_recipient ||
+               function == reject_unverified_sender;
+    }
+    return may;
+}
+
+bool access_may_probe(const Access *access)
+{
+    List *lists[LISTS];
+    GHashTableIter classes;
+    gpointer class;
+    bool may = false;
+
+    lists_of(access, lists);
+    for (size_t i = 0; i < LISTS; i++)
+        may |= list_may_probe(lists[i]);
+    g_hash_table_iter_init(&classes, access->classes);
+    while (g_hash_table_iter_next(&classes, NULL, &class))
+        may |= list_may_probe(class);
+    return may;
+}
+
 void access_free(Access *access)
 {
     List *lists[LISTS];
@@ -199,6 +229,8 @@ void access_free(Access *access)
     match_list_free(access->mynetworks);
     g_free(access->delimiters);
     g_free(access->null_key);
+    g_free(access->unverified_sender.reason);
+    g_free(access->unverified_recipient.reason);
     g_free(access);
 }
 
@@ -322,6 +354,8 @@ static Verdict check_recipient(Evaluation *evaluation)
         return VERDICT_NEXT;
     if (g_ascii_strcasecmp(recipient, "postmaster") == 0)
         return check_deliverable(evaluation);
+    if (route_is_probe_sender(access->route, recipient)) /* whom we probe may probe that in turn */
+        return VERDICT_NEXT;
     Verdict verdict = access->delay_reject ? check_earlier(evaluation) : recall_earlier(evaluation);
     if (!ends_all(verdict))
         verdict = check_recipient_lists(evaluation);

@@ -6,6 +6,7 @@
  * (but what the lookup tables themselves have to say) and nothing changes until the caller acts on the decision. */
 #pragma once
 #include "access/inquiry.h"
+#include "access/prober.h"
 #include "config/config.h"
 #include "route/route.h"
 
@@ -43,6 +44,7 @@ typedef struct {
     bool held;                /* HOLD was: not logged again */
     bool behind_proxy_filter; /* smtpd_proxy_filter is set: HOLD, FILTER, ... warn and mean DUNNO */
     Inquiry *inquiry;         /* of the session: what was asked outside, and the answers so far */
+    const Prober *prober;     /* may be NULL unless access_may_probe() */
 } AccessFacts;
 
 /* NEED: an answer from outside is not there yet. The inquiry's task is woken when it is, or its deadline says when to
@@ -71,6 +73,8 @@ void access_free(Access *access); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Access, access_free)
 /* Whether access_check() may wait for another system in a lookup table: not for threads that serve many. */
 bool access_blocks(const Access *access);
+/* Whether a list asks for probes of addresses, or a table or another program may come to name such a restriction. */
+bool access_may_probe(const Access *access);
 
 /* smtpd_delay_reject is applied here: at CONNECT, HELO and MAIL the decision is then PERMIT, at RCPT all lists run in
  * order. At the end of RCPT and VRFY, unless behind a proxy filter, recipients whose mail would go to the transport

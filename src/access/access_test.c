@@ -1,5 +1,6 @@
 /* access_test.c - lists, restrictions, tables and their actions: the reply, and what is logged. */
 #include "access/access.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <fcntl.h>
@@ -527,6 +528,127 @@ static int end(void **state)
     return 0;
 }
 
+/* ---- Probes ---- */
+
+/* Addresses are what their local part says; those that say nothing have no answer. */
+static guint64 ask_probe(void *source, const void *question, TaskRef task, void **ret_answer)
+{
+    static const char *const kinds[] = {"ok", "later", "bad"}; /* by AddressStatus */
+    const char *address = question;
+
+    for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        if (!g_str_has_prefix(address, kinds[i]))
+            continue;
+        AddressAnswer *answer = g_new0(AddressAnswer, 1);
+        *answer = (AddressAnswer){(AddressStatus)i, g_strconcat("why of ", address, NULL)};
+        *ret_answer = answer;
+        return 0;
+    }
+    return 1;
+}
+
+static void *take_probe(void *source, guint64 number)
+{
+    return NULL;
+}
+
+static void cancel_probe(void *source, guint64 number)
+{
+}
+
+static void free_probe(void *answer)
+{
+    g_free(((AddressAnswer *)answer)->text);
+    g_free(answer);
+}
+
+static void unverified_addresses(void **state)
+{
+    static const struct {
+        const char *recipient_list, *settings, *sender, *recipient, *reply, *log;
+    } rows[] = {
+        {"reject_unverified_recipient", "", "s@e.test", "ok@r.test", NULL, ""},
+        {"reject_unverified_recipient", "", "s@e.test", "bad@r.test",
+         "450 4.1.1 <bad@r.test>: Recipient address rejected: unverified address: why of bad@r.test", ""},
+        {"reject_unverified_recipient", "unverified_recipient_reject_code = 550\n", "s@e.test", "bad@r.test",
+         "550 5.1.1 <bad@r.test>: Recipient address rejected: undeliverable address: why of bad@r.test", ""},
+        {"reject_unverified_recipient", "unverified_recipient_reject_code = 550\n", "s@e.test", "later@r.test",
+         "450 4.1.1 <later@r.test>: Recipient address rejected: unverified address: why of later@r.test", ""},
+        {"reject_unverified_recipient, reject", "unverified_recipient_reject_code = 550\n", "s@e.test", "later@r.test",
+         "554 5.7.1 <later@r.test>: Recipient address rejected: Access denied", ""},
+        {"reject_unverified_recipient, reject", "unverified_recipient_tempfail_action = defer\n", "s@e.test",
+         "later@r.test",
+         "450 4.1.1 <later@r.test>: Recipient address rejected: unverified address: why of later@r.test", ""},
+        {"reject_unverified_recipient",
+         "unverified_recipient_reject_code = 250\nunverified_recipient_defer_code = 250\n", "s@e.test", "later@r.test",
+         NULL, ""},
+        {"reject_unverified_recipient", "unverified_recipient_reject_code = 250\n", "s@e.test", "bad@r.test", NULL, ""},
+        {"warn_if_reject, reject_unverified_recipient", "", "s@e.test", "later@r.test", NULL,
+         "reject_warning: RCPT from mail.friend.test[192.0.2.66]: 450 4.1.1 <later@r.test>: Recipient address "
+         "rejected: "
+         "unverified address: why of later@r.test; from=<s@e.test> to=<later@r.test> proto=ESMTP helo=<c.test>"},
+        {"reject_unverified_sender", "unverified_sender_reject_code = 550\nunverified_sender_reject_reason = no\n",
+         "bad@e.test", "x@r.test", "550 5.1.7 <bad@e.test>: Sender address rejected: undeliverable address: no", ""},
+        {"reject_unverified_sender", "", "", "x@r.test", NULL, ""},
+        {"reject_unverified_sender", "", "double-bounce@mx.example.test", "x@r.test", NULL, ""},
+        {"reject_unverified_recipient", "address_verify_poll_count = 1\n", "s@e.test", "unknown@r.test",
+         "450 4.1.1 <unknown@r.test>: Recipient address rejected: unverified address: Address verification in progress",
+         ""},
+        {"reject", "", "s@e.test", "Double-Bounce@mx.example.test", NULL, ""},
+    };
+    static const InquiryKind kind = {ask_probe, take_probe, cancel_probe, free_probe, NULL};
+    int source;
+    const Prober prober = {&kind, &source};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_autoptr(GError) error = NULL;
+        g_autofree char *extra = g_strdup_printf(
+            "smtpd_relay_restrictions = reject_unauth_destination\nsmtpd_recipient_restrictions = %s\n%s",
+            rows[i].recipient_list, rows[i].settings);
+        g_auto(Rules) rules = make_rules(extra, &error);
+        g_autoptr(Inquiry) inquiry = inquiry_new(0);
+        AccessFacts facts = stranger(rows[i].sender, rows[i].recipient);
+        assert_null(error);
+        assert_int_equal(access_may_probe(rules.access), strstr(rows[i].recipient_list, "unverified") != NULL);
+        facts.prober = &prober;
+        facts.inquiry = inquiry;
+        assert_decision(&rules, ACCESS_RCPT, &facts, rows[i].reply, rows[i].log);
+    }
+}
+
+/* It is waited for, and looked for again and again meanwhile. */
+static void an_unknown_address_is_waited_for(void **state)
+{
+    static const InquiryKind kind = {ask_probe, take_probe, cancel_probe, free_probe, NULL};
+    int source;
+    const Prober prober = {&kind, &source};
+    g_autoptr(GError) error = NULL;
+    g_auto(Rules) rules = make_rules("smtpd_recipient_restrictions = reject_unauth_destination, "
+                                     "reject_unverified_recipient\naddress_verify_poll_delay = 1s\n"
+                                     "address_verify_poll_count = 2\n",
+                                     &error);
+    g_autoptr(Inquiry) inquiry = inquiry_new(0);
+    AccessFacts facts = stranger("s@e.test", "unknown@r.test");
+    gint64 began = clock_ms();
+    int looks = 0;
+
+    facts.prober = &prober;
+    facts.inquiry = inquiry;
+    for (;; looks++) {
+        g_autoptr(Decision) decision = access_check(rules.access, ACCESS_RCPT, &facts);
+        if (decision->kind != DECISION_NEED) {
+            assert_non_null(strstr(decision->reply, "Address verification in progress"));
+            break;
+        }
+        gint64 deadline = inquiry_deadline(inquiry);
+        assert_true(deadline <= began + 10000);
+        while (clock_ms() < deadline)
+            g_usleep(1000);
+    }
+    assert_true(looks >= 3);
+    assert_true(clock_ms() - began >= 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -538,6 +660,8 @@ int main(void)
         cmocka_unit_test(bad_lists_do_not_start),
         cmocka_unit_test(replies_are_clean_and_short),
         cmocka_unit_test(log_lines),
+        cmocka_unit_test(unverified_addresses),
+        cmocka_unit_test(an_unknown_address_is_waited_for),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -56,6 +56,13 @@ typedef struct {
     const char *default_check; /* what a table alone means: "check_recipient_access"; NULL: nothing */
 } Subject;
 
+/* What to do about an address that a probe did not find good: unverified_*. */
+typedef struct {
+    gint64 reject_code, defer_code;
+    bool defers_at_once; /* ..._tempfail_action = defer */
+    char *reason;        /* instead of what the probe found; "": none */
+} Unverified;
+
 struct Access {
     const Route *route;
     bool delay_reject, relay_first, allow_routing;
@@ -65,7 +72,9 @@ struct Access {
     char *delimiters, *null_key;
     gint64 reject_code, defer_code, map_reject_code, map_defer_code, relay_code, invalid_code, non_fqdn_code,
         multi_bounce_code;
-    GHashTable *classes; /* name to List */
+    Unverified unverified_sender, unverified_recipient;
+    gint64 probe_wait_ms; /* for a result that is not there yet */
+    GHashTable *classes;  /* name to List */
     List *client, *helo, *sender, *relay, *recipient, *data, *end_of_data, *etrn;
 };
 
@@ -121,6 +130,10 @@ void note_event(Evaluation *evaluation, const char *what, const char *text);    
 
 /* ---- lookup.c ---- */
 RestrictionFunc check_client_access, check_helo_access, check_sender_access, check_recipient_access, check_etrn_access;
+
+/* ---- unverified.c ---- */
+RestrictionFunc reject_unverified_recipient, reject_unverified_sender;
+void unverified_read(Access *access, const Config *config);
 
 /* ---- action.c ---- */
 /* What was found in a table. */

@@ -316,6 +316,8 @@ static const Restriction restrictions[] = {
     {"reject_unlisted_recipient", reject_unlisted_recipient, ARGUMENT_NONE},
     {"check_recipient_maps", reject_unlisted_recipient, ARGUMENT_NONE},
     {"reject_unlisted_sender", reject_unlisted_sender, ARGUMENT_NONE},
+    {"reject_unverified_recipient", reject_unverified_recipient, ARGUMENT_NONE},
+    {"reject_unverified_sender", reject_unverified_sender, ARGUMENT_NONE},
     {"reject_multi_recipient_bounce", reject_multi_recipient_bounce, ARGUMENT_NONE},
 
     {"check_client_access", check_client_access, ARGUMENT_TABLE},
@@ -336,8 +338,6 @@ static const char *const unsupported[] = {
     "reject_unknown_sender_domain",
     "reject_unknown_recipient_domain",
     "reject_unknown_address",
-    "reject_unverified_sender",
-    "reject_unverified_recipient",
     "reject_plaintext_session",
     "reject_sender_login_mismatch",
     "reject_known_sender_login_mismatch",

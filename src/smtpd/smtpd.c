@@ -43,6 +43,19 @@ static bool open_queue(SmtpdService *service, GError **error)
     return service->notify != NULL;
 }
 
+static bool open_prober(SmtpdService *service, GError **error)
+{
+    const VerifyOptions options = {.config = service->settings[0]->config,
+                                   .route = service->settings[0]->route,
+                                   .spool = service->spool,
+                                   .cleanup = service->cleanup,
+                                   .notify = service->notify};
+
+    service->verify = verify_new(&options, error);
+    service->prober = (Prober){&verify_inquiry, service->verify};
+    return service->verify != NULL;
+}
+
 static bool filter_is_stressed(void *user)
 {
     const SmtpdService *service = user;
@@ -73,7 +86,9 @@ static bool prepare(SmtpdService *service, const MainCf *main_cf, GError **error
     service->content_account->name = "smtpd_content_memory_limit";
     if (!service_drop_privileges(config_string(settings->config, "mail_owner"), error))
         return false;
-    return settings->proxy || open_queue(service, error);
+    bool may_probe = access_may_probe(settings->access) || access_may_probe(service->settings[1]->access);
+    return ((settings->proxy && !may_probe) || open_queue(service, error)) &&
+           (!may_probe || open_prober(service, error));
 }
 
 static void make_gates(SmtpdService *service)
@@ -110,6 +125,7 @@ static void release(SmtpdService *service)
     server_free(service->server);
     slots_free(service->slots);
     resolver_free(service->resolver);
+    verify_free(service->verify);
     cleanup_free(service->cleanup);
     spool_free(service->spool);
     queue_notify_close(service->notify);

@@ -9,6 +9,7 @@
 #include "smtpd/settings.h"
 #include "smtpd/slots.h"
 #include "spool/queue_notify.h"
+#include "verify/verify.h"
 
 #define ADDRESS_COPIES 4 /* of a MAIL or RCPT line are kept: the line, the address as text, original and complete */
 #define QUEUE_FILE_ERROR "451 4.3.0 Error: queue file write error"
@@ -28,8 +29,10 @@ typedef struct {
     Gate *dial_gate;   /* looking up the filter's name, or connecting to it by a path */
     Gate *commit_gate; /* fsync */
     Gate *lookup_gate; /* tables that ask other systems; NULL: there is none */
-    Spool *spool;      /* NULL with a filter */
+    Spool *spool;      /* this and the next two: NULL with a filter, unless addresses may be probed */
     Cleanup *cleanup;
+    Verify *verify;
+    Prober prober;
     char *content_directory;  /* for unnamed files of content */
     Account *content_account; /* of content in memory */
     QueueNotify *notify;      /* to qmgr */

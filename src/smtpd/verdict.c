@@ -24,6 +24,7 @@ AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state)
         .protocol = smtpd->protocol,
         .improper_pipelining = smtpd->session->early_talked,
         .sasl_username = smtpd->sasl_username,
+        .prober = &smtpd->service->prober,
         .behind_proxy_filter = smtpd->service->sink->is_proxy,
         .inquiry = smtpd->inquiry,
     };

@@ -6,15 +6,14 @@
  * out what is known to be good. Results are not synced one by one: what a crash of the machine may have torn is thrown
  * away (PATH.state says in which boot it was written), since every entry can be found out again. */
 #pragma once
+#include "access/prober.h"
 #include "config/config.h"
 
-typedef enum { ADDRESS_OK, ADDRESS_DEFERRED, ADDRESS_BOUNCED, ADDRESS_UNKNOWN } AddressStatus; /* as in the file */
-
 typedef struct {
-    AddressStatus status;
-    gint64 probed;  /* seconds since 1970; 0: not told */
-    gint64 updated; /* when the result came */
-    char *text;     /* why, as in the log */
+    AddressStatus status; /* its number is that in the file */
+    gint64 probed;        /* seconds since 1970; 0: not told */
+    gint64 updated;       /* when the result came */
+    char *text;           /* why, as in the log */
 } CacheEntry;
 void cache_entry_clear(CacheEntry *entry);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CacheEntry, cache_entry_clear)

@@ -2,8 +2,11 @@
  * in the cache. Other processes do not see that, but the queue manager drops a probe for what it probes already. */
 #include "verify/verify.h"
 #include "base/clock.h"
+#include "base/fail.h"
 #include "base/log.h"
+#include "spool/spool_message.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -11,9 +14,7 @@
 #define COMPLAIN_MS 60000
 
 struct Verify {
-    const Route *route;
-    Cleanup *cleanup;
-    QueueNotify *notify;
+    VerifyOptions options;
     VerifyCache *cache;
     CacheTimes times;
     Probe kind;
@@ -21,25 +22,27 @@ struct Verify {
     guint limit;
     pthread_mutex_t lock;
     GHashTable *pending; /* address -> gint64: clock_ms() of its probe. Its keys are bounded in number */
+    GHashTable *asked;   /* guint64: number of a question -> its address */
+    guint64 last_number;
     gint64 swept_ms, complained_ms;
 };
 
-Verify *verify_new(const Config *config, const Route *route, Cleanup *cleanup, QueueNotify *notify, GError **error)
+Verify *verify_new(const VerifyOptions *options, GError **error)
 {
+    const Config *config = options->config;
     Verify *verify = g_new0(Verify, 1);
     bool remembers = config_bool(config, "address_verify_negative_cache");
     gint64 polls_ms =
         config_int(config, "address_verify_poll_count") * config_seconds(config, "address_verify_poll_delay") * 1000;
 
     pthread_mutex_init(&verify->lock, NULL);
-    verify->route = route;
-    verify->cleanup = cleanup;
-    verify->notify = notify;
+    verify->options = *options;
     verify->times = cache_times(config);
     verify->kind = remembers ? PROBE_ANY : PROBE_GOOD;
     verify->ttl_ms = remembers ? PROBE_TTL_MS : MIN(polls_ms, PROBE_TTL_MS); /* a bad result never comes */
     verify->limit = (guint)config_int(config, "address_verify_pending_request_limit");
     verify->pending = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    verify->asked = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
     verify->cache = verify_cache_open(config, CACHE_READ, error);
     if (verify->cache)
         return verify;
@@ -53,6 +56,7 @@ void verify_free(Verify *verify)
         return;
     verify_cache_close(verify->cache);
     g_hash_table_unref(verify->pending);
+    g_hash_table_unref(verify->asked);
     pthread_mutex_destroy(&verify->lock);
     g_free(verify);
 }
@@ -118,27 +122,111 @@ AddressStatus verify_look(Verify *verify, const char *address, char **ret_text, 
         end_pending(verify, address, &entry);
     *ret_wants_probe = !is_fresh && !is_pending(verify, address);
     pthread_mutex_unlock(&verify->lock);
-    *ret_text = found ? g_steal_pointer(&entry.text) : g_strdup(VERIFY_IN_PROGRESS);
+    *ret_text = found ? g_steal_pointer(&entry.text) : NULL;
     return found ? entry.status : ADDRESS_UNKNOWN;
+}
+
+/* Without a queue manager probes would only fill the disk: false, errno of the notification. One that is too busy to be
+ * told finds them by itself. */
+static bool tell(const Verify *verify, const char *id)
+{
+    return queue_notify_send(verify->options.notify, QUEUE_NOTIFY_NEW, id) ||
+           (errno != ENOENT && errno != ECONNREFUSED);
+}
+
+static bool send_probe(Verify *verify, const char *address, GError **error)
+{
+    g_autofree char *sender = route_probe_sender(verify->options.route);
+    g_autofree char *id = cleanup_probe(verify->options.cleanup, sender, address, verify->kind, error);
+
+    if (!id)
+        return false;
+    if (tell(verify, id))
+        return true;
+    fail_errno(error, "%s: removed: nobody listens at public/qmgr", id);
+    spool_remove(verify->options.spool, SPOOL_QUEUE, id, NULL);
+    return false;
 }
 
 void verify_probe(Verify *verify, const char *address)
 {
-    g_autofree char *sender = route_probe_sender(verify->route);
     g_autoptr(GError) error = NULL;
 
     pthread_mutex_lock(&verify->lock);
     bool is_ours = add_pending(verify, address);
     pthread_mutex_unlock(&verify->lock);
-    if (!is_ours)
+    if (!is_ours || send_probe(verify, address, &error))
         return;
-    g_autofree char *id = cleanup_probe(verify->cleanup, sender, address, verify->kind, &error);
-    if (id) {
-        queue_notify_send(verify->notify, QUEUE_NOTIFY_NEW, id);
-        return;
-    }
     log_warning("probe of an address: %s", error->message);
     pthread_mutex_lock(&verify->lock);
     g_hash_table_remove(verify->pending, address);
     pthread_mutex_unlock(&verify->lock);
 }
+
+/* ---- As a source of answers ---- */
+
+static AddressAnswer *answer_new(AddressStatus status, char *text)
+{
+    AddressAnswer *answer = g_new0(AddressAnswer, 1);
+
+    *answer = (AddressAnswer){status, text};
+    return answer;
+}
+
+static void answer_free(void *data)
+{
+    AddressAnswer *answer = data;
+
+    g_free(answer->text);
+    g_free(answer);
+}
+
+static guint64 ask(void *source, const void *question, TaskRef task, void **ret_answer)
+{
+    Verify *verify = source;
+    bool wants_probe;
+    char *text;
+    AddressStatus status = verify_look(verify, question, &text, &wants_probe);
+
+    if (wants_probe)
+        verify_probe(verify, question);
+    if (status != ADDRESS_UNKNOWN) {
+        *ret_answer = answer_new(status, text);
+        return 0;
+    }
+    guint64 *key = g_new(guint64, 1);
+    pthread_mutex_lock(&verify->lock);
+    guint64 number = *key = ++verify->last_number;
+    g_hash_table_insert(verify->asked, key, g_strdup(question));
+    pthread_mutex_unlock(&verify->lock);
+    return number;
+}
+
+static void cancel(void *source, guint64 number)
+{
+    Verify *verify = source;
+
+    pthread_mutex_lock(&verify->lock);
+    g_hash_table_remove(verify->asked, &number);
+    pthread_mutex_unlock(&verify->lock);
+}
+
+static void *take(void *source, guint64 number)
+{
+    Verify *verify = source;
+    bool wants_probe;
+    char *text;
+
+    pthread_mutex_lock(&verify->lock);
+    g_autofree char *address = g_strdup(g_hash_table_lookup(verify->asked, &number));
+    pthread_mutex_unlock(&verify->lock);
+    if (!address)
+        return NULL;
+    AddressStatus status = verify_look(verify, address, &text, &wants_probe);
+    if (status == ADDRESS_UNKNOWN)
+        return NULL;
+    cancel(source, number);
+    return answer_new(status, text);
+}
+
+const InquiryKind verify_inquiry = {.ask = ask, .take = take, .cancel = cancel, .free = answer_free};

@@ -2,6 +2,7 @@
  * the test's own. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "spool/spool_message.h"
 #include "verify/verify.h"
 
 #include <fcntl.h>
@@ -12,7 +13,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,6 +31,16 @@ char *cleanup_probe(Cleanup *cleanup, const char *sender, const char *address, P
     __atomic_add_fetch(&probes, 1, __ATOMIC_RELAXED);
     probe_kind = kind;
     return g_strdup("0123456789ABC");
+}
+
+/* Without a queue manager. */
+static unsigned removed;
+
+bool spool_remove(const Spool *spool, SpoolPlace place, const char *id, GError **error)
+{
+    assert_string_equal(id, "0123456789ABC");
+    removed++;
+    return true;
 }
 
 static Config *make_config(const char *extra)
@@ -324,17 +337,27 @@ typedef struct {
     Route *route;
     QueueNotify *notify;
     Verify *verify;
+    int queue_manager; /* its socket */
 } Asker;
 
 static Asker make_asker(const char *extra)
 {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
     Asker asker = {.config = make_config(extra)};
     g_autoptr(GError) error = NULL;
+
+    g_snprintf(name.sun_path, sizeof name.sun_path, "%s/public", directory);
+    mkdir(name.sun_path, 0700);
+    g_strlcat(name.sun_path, "/qmgr", sizeof name.sun_path);
+    asker.queue_manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(asker.queue_manager, (struct sockaddr *)&name, sizeof name), 0);
 
     asker.route = route_new(asker.config, &error);
     asker.notify = queue_notify_open(directory, &error);
     asker.verify =
-        asker.route && asker.notify ? verify_new(asker.config, asker.route, NULL, asker.notify, &error) : NULL;
+        asker.route && asker.notify
+            ? verify_new(&(VerifyOptions){.config = asker.config, .route = asker.route, .notify = asker.notify}, &error)
+            : NULL;
     if (!asker.verify)
         fail_msg("%s", error->message);
     return asker;
@@ -342,6 +365,7 @@ static Asker make_asker(const char *extra)
 
 static void free_asker(Asker *asker)
 {
+    close(asker->queue_manager);
     verify_free(asker->verify);
     route_free(asker->route);
     queue_notify_close(asker->notify);
@@ -355,7 +379,7 @@ static AddressStatus look(const Asker *asker, const char *address, bool wants_pr
     AddressStatus status = verify_look(asker->verify, address, &text, &wanted);
 
     assert_int_equal(wanted, wants_probe);
-    assert_string_equal(text, status == ADDRESS_UNKNOWN ? VERIFY_IN_PROGRESS : address);
+    assert_true(g_strcmp0(text, status == ADDRESS_UNKNOWN ? NULL : address) == 0);
     return status;
 }
 
@@ -388,6 +412,46 @@ static void many_askers_cause_one_probe(void **state)
     assert_int_equal(look(&asker, "many@x.test", false), ADDRESS_UNKNOWN);
     assert_int_equal(in_another_process(write_entry, "many@x.test 0 0"), 0);
     assert_int_equal(look(&asker, "many@x.test", false), ADDRESS_OK);
+    free_asker(&asker);
+}
+
+static void without_a_queue_manager_there_are_no_probes(void **state)
+{
+    Asker asker = make_asker("");
+    g_autofree char *path = g_build_filename(directory, "public/qmgr", NULL);
+
+    removed = 0;
+    close(asker.queue_manager);
+    verify_probe(asker.verify, "a@x.test");
+    look(&asker, "a@x.test", true);
+    assert_int_equal(removed, 1);
+    unlink(path);
+    verify_probe(asker.verify, "a@x.test");
+    look(&asker, "a@x.test", true);
+    assert_int_equal(removed, 2);
+    asker.queue_manager = -1;
+    free_asker(&asker);
+}
+
+static void an_inquiry_is_answered(void **state)
+{
+    Asker asker = make_asker("");
+    Inquiry *inquiry = inquiry_new(0);
+
+    assert_null(inquiry_answer(inquiry, &verify_inquiry, asker.verify, "probe a@x.test", "a@x.test"));
+    assert_int_equal(probes, 1);
+    assert_null(inquiry_answer(inquiry, &verify_inquiry, asker.verify, "probe a@x.test", "a@x.test"));
+    assert_int_equal(in_another_process(write_entry, "a@x.test 2 0"), 0);
+    const AddressAnswer *answer = inquiry_answer(inquiry, &verify_inquiry, asker.verify, "probe a@x.test", "a@x.test");
+    assert_non_null(answer);
+    assert_int_equal(answer->status, ADDRESS_BOUNCED);
+    assert_string_equal(answer->text, "a@x.test");
+    inquiry_settled(inquiry);
+    answer = inquiry_answer(inquiry, &verify_inquiry, asker.verify, "probe a@x.test", "a@x.test");
+    assert_int_equal(answer->status, ADDRESS_BOUNCED); /* at once */
+    assert_null(inquiry_answer(inquiry, &verify_inquiry, asker.verify, "probe b@x.test", "b@x.test"));
+    assert_int_equal(probes, 2);
+    inquiry_free(inquiry); /* with a question under way */
     free_asker(&asker);
 }
 
@@ -469,6 +533,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_dictionary_does_not_fill_the_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cleaning_drops_what_has_expired, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_askers_cause_one_probe, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(without_a_queue_manager_there_are_no_probes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_inquiry_is_answered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(old_results_are_probed_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(probes_are_limited, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_results_need_not_be_remembered, set_up, tear_down),
