@@ -171,10 +171,10 @@ static bool parse_options(int argc, char **argv, MapOptions *options)
             options->incremental = true;
             break;
         case 'n':
-            options->without_nul = true;
+            options->nul = NUL_NEVER;
             break;
         case 'N':
-            options->without_nul = false;
+            options->nul = NUL_ALWAYS;
             break;
         case 'o':
             options->keep_privileges = true;

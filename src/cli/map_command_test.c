@@ -1,5 +1,6 @@
 /* map_command_test.c - postmap's options: what they leave in the file, the exit status, and what is said. */
 #include "cli/map_command.h"
+#include "table/cdb_file.h"
 #include "table/lmdb_file.h"
 #include "table/testing.h"
 
@@ -125,7 +126,7 @@ static void an_old_index_is_whole_until_the_new_one_is(void **state)
     assert_run("@", "", 0, "");
     g_autoptr(LmdbFile) old = lmdb_file_open(index_path, NULL);
     assert_run("-d foo @", "", 0, "");
-    assert_int_equal(lmdb_file_get(old, "foo", &value, NULL), LMDB_FOUND);
+    assert_int_equal(lmdb_file_get(old, "foo", &value, NULL), TABLE_FOUND);
     assert_int_equal(run(missing, "", NULL), 1);
     g_autoptr(GDir) dir = g_dir_open(testing_dir, 0, NULL);
     for (const char *name; (name = g_dir_read_name(dir)) != NULL;)
@@ -167,6 +168,94 @@ static void hash_means_lmdb(void **state)
     assert_run("-q foo @", "", 0, "bar\n");
 }
 
+static void a_constant_database_is_made_and_asked(void **state)
+{
+    g_autofree char *make = g_strdup_printf("cdb:%s", text_path);
+    g_autofree char *make_with_nul = g_strdup_printf("-N -w cdb:%s", text_path);
+    g_autofree char *replace = g_strdup_printf("-r -p cdb:%s", text_path);
+    g_autofree char *query = g_strdup_printf("-q FOO cdb:%s", text_path);
+    g_autofree char *none = g_strdup_printf("-q none cdb:%s", text_path);
+    g_autofree char *many = g_strdup_printf("-q - cdb:%s", text_path);
+    g_autofree char *list = g_strdup_printf("-s cdb:%s", text_path);
+    g_autofree char *delete = g_strdup_printf("-d foo cdb:%s", text_path);
+    g_autofree char *add = g_strdup_printf("-i cdb:%s", text_path);
+    g_autofree char *path = g_strdup_printf("%s.cdb", text_path);
+    g_autofree char *refused =
+        g_strdup_printf("fatal: cdb:%s: a cdb file is never changed: change its source, and make "
+                        "it anew\n",
+                        text_path);
+    g_autofree char *duplicates =
+        g_strdup_printf("warning: %s: duplicate entry: \"foo\"\nwarning: %s, line 3: expected "
+                        "format: key whitespace value\n",
+                        text_path, text_path);
+    g_autofree char *content = NULL;
+    gsize len;
+    struct stat status;
+
+    assert_int_equal(chmod(text_path, 0600), 0);
+    assert_run(make, "", 0, "");
+    g_autofree char *logged = testing_logged();
+    assert_string_equal(logged, duplicates);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    assert_true(g_file_get_contents(path, &content, &len, NULL));
+    assert_non_null(memmem(content, len, "foobar", 6));
+    assert_run(query, "", 0, "bar\n");
+    assert_run(none, "", 1, "");
+    assert_run(many, "none\nalpha\nfoo\n", 0, "alpha\tbeta\nfoo\tbar\n");
+    g_free(testing_logged());
+
+    assert_run(make_with_nul, "", 0, "");
+    g_clear_pointer(&content, g_free);
+    assert_true(g_file_get_contents(path, &content, &len, NULL));
+    assert_non_null(memmem(content, len, "foo\0bar\0", 8));
+    assert_run(query, "", 0, "bar\n");
+    assert_run(replace, "", 0, "");
+    assert_run(query, "", 0, "second\n");
+    g_free(testing_logged());
+
+    assert_run(delete, "", 1, "");
+    assert_run(add, "a b\n", 1, "");
+    g_autofree char *twice = g_strconcat(refused, refused, NULL);
+    g_autofree char *logged_twice = testing_logged();
+    assert_string_equal(logged_twice, twice);
+    assert_run(list, "", 1, "");
+    g_free(testing_logged());
+}
+
+/* Every length and offset of a file may be a lie. */
+static void a_damaged_constant_database_fails(void **state)
+{
+    g_autofree char *make = g_strdup_printf("-w cdb:%s", text_path);
+    g_autofree char *path = g_strdup_printf("%s.cdb", text_path);
+    g_autofree char *good = NULL;
+    gsize len;
+
+    assert_run(make, "", 0, "");
+    assert_true(g_file_get_contents(path, &good, &len, NULL));
+    for (gsize cut = 0; cut < len; cut += cut < 2000 ? 500 : 1) {
+        g_autofree char *bad_path = testing_file("bad.cdb", "");
+        g_autofree char *value = NULL;
+        assert_true(g_file_set_contents(bad_path, good, (gssize)cut, NULL));
+        g_autoptr(CdbFile) file = cdb_file_open(bad_path, NULL);
+        if (file)
+            assert_int_not_equal(cdb_file_get(file, "foo", &value, NULL), TABLE_ABSENT);
+        else
+            assert_true(cut < 2048);
+    }
+    for (gsize at = 2048; at < len; at++) {
+        g_autofree char *bad_path = testing_file("bad.cdb", "");
+        g_autofree char *bad = g_memdup2(good, len);
+        g_autofree char *value = NULL;
+        bad[at] = (char)0xff;
+        assert_true(g_file_set_contents(bad_path, bad, (gssize)len, NULL));
+        g_autoptr(CdbFile) file = cdb_file_open(bad_path, NULL);
+        assert_non_null(file);
+        cdb_file_get(file, "foo", &value, NULL);
+    }
+    g_free(testing_logged());
+}
+
 static int begin(void **state)
 {
     testing_begin();
@@ -194,6 +283,8 @@ int main(void)
         cmocka_unit_test(an_old_index_is_whole_until_the_new_one_is),
         cmocka_unit_test(what_is_refused),
         cmocka_unit_test(hash_means_lmdb),
+        cmocka_unit_test(a_constant_database_is_made_and_asked),
+        cmocka_unit_test(a_damaged_constant_database_fails),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -1,10 +1,11 @@
 /* map_index.c - making and changing indexes. A changed one is a new file, renamed when it is whole: readers see the old
- * one or the new one. They are lmdb files alone: hash: and btree: stand for them. */
+ * one or the new one. lmdb files stand for hash: and btree: too; cdb files are made, and never changed. */
 #include "cli/map_index.h"
 #include "base/fail.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "table/cdb_file.h"
 #include "table/lmdb_file.h"
 #include "table/table.h"
 #include "table/text.h"
@@ -56,10 +57,36 @@ char *map_read_key(void)
     return key;
 }
 
+/* One of them is set. */
 typedef struct {
+    LmdbWriter *lmdb;
+    CdbWriter *cdb;
+} Writer;
+
+static TableResult writer_put(const Writer *writer, const char *key, const char *value, bool replace, GError **error)
+{
+    return writer->cdb ? cdb_writer_put(writer->cdb, key, value, replace, error)
+                       : lmdb_writer_put(writer->lmdb, key, value, replace, error);
+}
+
+static bool writer_commit(const Writer *writer, const char *model_path, GError **error)
+{
+    return writer->cdb ? cdb_writer_commit(writer->cdb, model_path, error)
+                       : lmdb_writer_commit(writer->lmdb, model_path, error);
+}
+
+static void writer_clear(Writer *writer)
+{
+    lmdb_writer_free(writer->lmdb);
+    cdb_writer_free(writer->cdb);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Writer, writer_clear)
+
+typedef struct {
+    bool is_cdb;
     char *source;  /* the text file */
     char *path;    /* the index */
-    char *spec;    /* "lmdb:file", for warnings */
+    char *shown;   /* for warnings, as Postfix names it: "lmdb:file", or of a cdb the file alone */
     int directory; /* locked against others who change an index in it */
 } Target;
 
@@ -67,7 +94,7 @@ static void target_clear(Target *target)
 {
     g_free(target->source);
     g_free(target->path);
-    g_free(target->spec);
+    g_free(target->shown);
     fd_clear(&target->directory);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Target, target_clear)
@@ -80,13 +107,16 @@ static bool target_find(const MapOptions *options, const char *name, Target *ret
         return false;
     const char *file = strchr(spec, ':') + 1;
     g_autofree char *type = g_strndup(spec, (size_t)(file - spec) - 1);
+    ret->is_cdb = strcmp(type, "cdb") == 0;
+    if (ret->is_cdb && (options->incremental || options->delete))
+        return fail(error, "%s: a cdb file is never changed: change its source, and make it anew", spec);
     if (strcmp(type, "hash") == 0 || strcmp(type, "btree") == 0)
         log_warning("%s: the index is made as %s.lmdb, which stands for type %s here", spec, file, type);
-    else if (strcmp(type, "lmdb") != 0)
+    else if (!ret->is_cdb && strcmp(type, "lmdb") != 0)
         return fail(error, "unsupported dictionary type: %s does not support bulk-mode creation.", type);
     ret->source = g_strdup(file);
-    ret->path = g_strconcat(file, ".lmdb", NULL);
-    ret->spec = g_strconcat("lmdb:", file, NULL);
+    ret->path = g_strconcat(file, ret->is_cdb ? ".cdb" : ".lmdb", NULL);
+    ret->shown = g_strconcat(ret->is_cdb ? "" : "lmdb:", file, NULL);
     return true;
 }
 
@@ -126,23 +156,23 @@ static bool become_self(GError **error)
     return (seteuid(getuid()) == 0 && setegid(getgid()) == 0) || fail_errno(error, "become root again");
 }
 
-static bool put_record(const MapOptions *options, const Target *target, LmdbWriter *writer, const char *key,
+static bool put_record(const MapOptions *options, const Target *target, const Writer *writer, const char *key,
                        const char *value, GError **error)
 {
     g_autofree char *own_key = options->exact ? g_strdup(key) : table_fold_key(key);
 
-    if (strlen(own_key) > LMDB_KEY_MAX) {
-        log_warning("%s: ignoring a key of %zu octets, more than %d: \"%.30s...\"", target->spec, strlen(own_key),
+    if (!target->is_cdb && strlen(own_key) > LMDB_KEY_MAX) {
+        log_warning("%s: ignoring a key of %zu octets, more than %d: \"%.30s...\"", target->shown, strlen(own_key),
                     LMDB_KEY_MAX, key);
         return true;
     }
-    LmdbResult result = lmdb_writer_put(writer, own_key, value, options->replace, error);
-    if (result == LMDB_FOUND && !options->replace && !options->quiet)
-        log_warning("%s: duplicate entry: \"%s\"", target->spec, own_key);
-    return result != LMDB_FAILED;
+    TableResult result = writer_put(writer, own_key, value, options->replace, error);
+    if (result == TABLE_FOUND && !options->replace && !options->quiet)
+        log_warning("%s: duplicate entry: \"%s\"", target->shown, own_key);
+    return result != TABLE_FAILED;
 }
 
-static bool put_records(const MapOptions *options, const Target *target, LmdbWriter *writer, Lines *lines,
+static bool put_records(const MapOptions *options, const Target *target, const Writer *writer, Lines *lines,
                         const char *shown, GError **error)
 {
     for (;;) {
@@ -178,10 +208,14 @@ static bool write_index(const MapOptions *options, Target *target, Lines *lines,
 {
     if (!target_lock(target, error))
         return false;
-    g_autoptr(LmdbWriter) writer = lmdb_writer_new(target->path, !options->without_nul, error);
-    return writer && (!options->incremental || copy_present(target, writer, error)) &&
-           put_records(options, target, writer, lines, shown, error) &&
-           lmdb_writer_commit(writer, options->own_permissions ? NULL : target->source, error);
+    g_auto(Writer) writer = {0};
+    if (target->is_cdb)
+        writer.cdb = cdb_writer_new(target->path, options->nul == NUL_ALWAYS, error);
+    else
+        writer.lmdb = lmdb_writer_new(target->path, options->nul != NUL_NEVER, error);
+    return (writer.cdb || writer.lmdb) && (!options->incremental || copy_present(target, writer.lmdb, error)) &&
+           put_records(options, target, &writer, lines, shown, error) &&
+           writer_commit(&writer, options->own_permissions ? NULL : target->source, error);
 }
 
 bool map_make_index(const MapOptions *options, const char *name, GError **error)
@@ -203,10 +237,10 @@ bool map_make_index(const MapOptions *options, const char *name, GError **error)
 static bool delete_key(LmdbWriter *writer, const MapOptions *options, const char *key, bool *ret_found, GError **error)
 {
     g_autofree char *own_key = options->exact ? g_strdup(key) : table_fold_key(key);
-    LmdbResult result = lmdb_writer_delete(writer, own_key, error);
+    TableResult result = lmdb_writer_delete(writer, own_key, error);
 
-    *ret_found |= result == LMDB_FOUND;
-    return result != LMDB_FAILED;
+    *ret_found |= result == TABLE_FOUND;
+    return result != TABLE_FAILED;
 }
 
 static bool delete_from(const MapOptions *options, const char *name, const GPtrArray *keys, bool *ret_found,
@@ -218,7 +252,7 @@ static bool delete_from(const MapOptions *options, const char *name, const GPtrA
     if (!target_find(options, name, &target, error) || !target_lock(&target, error))
         return false;
     g_autoptr(LmdbFile) present = lmdb_file_open(target.path, error);
-    g_autoptr(LmdbWriter) writer = present ? lmdb_writer_new(target.path, !options->without_nul, error) : NULL;
+    g_autoptr(LmdbWriter) writer = present ? lmdb_writer_new(target.path, options->nul != NUL_NEVER, error) : NULL;
     if (!writer || !lmdb_writer_copy(writer, present, error))
         return false;
     for (guint i = 0; i < keys->len; i++)

@@ -11,12 +11,12 @@ typedef struct {
     bool list;
     int modes; /* how many of -d -q -s were given: one at most */
     bool incremental;
-    bool exact;           /* keys are not folded */
-    bool without_nul;     /* -n */
-    bool keep_privileges; /* -o: root stays root for a file that is another user's */
-    bool own_permissions; /* -p: the source's permissions are not taken over */
-    bool replace;         /* -r: a later record replaces */
-    bool quiet;           /* -w: and nothing is said of duplicates */
+    bool exact;                                       /* keys are not folded */
+    enum { NUL_AS_USUAL, NUL_NEVER, NUL_ALWAYS } nul; /* at the end of keys and values: -n, -N */
+    bool keep_privileges;                             /* -o: root stays root for a file that is another user's */
+    bool own_permissions;                             /* -p: the source's permissions are not taken over */
+    bool replace;                                     /* -r: a later record replaces */
+    bool quiet;                                       /* -w: and nothing is said of duplicates */
 } MapOptions;
 
 /* main.cf. NULL: error. */

@@ -1,8 +1,9 @@
-/* indexed.c - lmdb:, and hash: and btree:, whose own files nothing here reads: F.lmdb stands for them if it is newer
- * than the text F, else the text itself does. */
+/* indexed.c - lmdb: and cdb:, and hash: and btree:, whose own files nothing here reads: F.lmdb stands for them if it is
+ * newer than the text F, else the text itself does. */
 #include "base/fail.h"
 #include "base/log.h"
 #include "table/backend.h"
+#include "table/cdb_file.h"
 #include "table/lmdb_file.h"
 
 #include <errno.h>
@@ -22,7 +23,7 @@ static void warn_stale(const char *index_path, const char *text_path)
         log_warning("database %s is older than source file %s", index_path, text_path);
 }
 
-static bool open_index(Table *table, const char *name, GError **error)
+static bool open_lmdb(Table *table, const char *name, GError **error)
 {
     g_autofree char *path = g_strdup_printf("%s.lmdb", name);
 
@@ -33,29 +34,45 @@ static bool open_index(Table *table, const char *name, GError **error)
     return table->data != NULL;
 }
 
-static TableResult index_lookup(const Table *table, const char *key, char **ret_value, GError **error)
+static TableResult lmdb_lookup(const Table *table, const char *key, char **ret_value, GError **error)
 {
-    switch (lmdb_file_get(table->data, key, ret_value, error)) {
-    case LMDB_FOUND:
-        return TABLE_FOUND;
-    case LMDB_ABSENT:
-        return TABLE_ABSENT;
-    default:
-        return TABLE_FAILED;
-    }
+    return lmdb_file_get(table->data, key, ret_value, error);
 }
 
-static void index_free(void *data)
+static void free_lmdb(void *data)
 {
     lmdb_file_free(data);
 }
 
-static bool index_walk(const Table *table, TableEach *each, void *context, GError **error)
+static bool lmdb_walk(const Table *table, TableEach *each, void *context, GError **error)
 {
     return lmdb_file_walk(table->data, each, context, error);
 }
 
-const TableBackend table_lmdb = {"lmdb", true, false, open_index, index_lookup, index_free, index_walk};
+const TableBackend table_lmdb = {"lmdb", true, false, open_lmdb, lmdb_lookup, free_lmdb, lmdb_walk};
+
+static bool open_cdb(Table *table, const char *name, GError **error)
+{
+    g_autofree char *path = g_strdup_printf("%s.cdb", name);
+
+    table_watch(table, path);
+    table->data = cdb_file_open(path, error);
+    if (table->data)
+        warn_stale(path, name);
+    return table->data != NULL;
+}
+
+static TableResult cdb_lookup(const Table *table, const char *key, char **ret_value, GError **error)
+{
+    return cdb_file_get(table->data, key, ret_value, error);
+}
+
+static void free_cdb(void *data)
+{
+    cdb_file_free(data);
+}
+
+const TableBackend table_cdb = {"cdb", true, false, open_cdb, cdb_lookup, free_cdb};
 
 static bool is_newer(const struct stat *a, const struct stat *b)
 {

@@ -73,7 +73,7 @@ static char *without_nul(const MDB_val *value)
     return g_strndup(value->mv_data, value->mv_size); /* ends at the first NUL, wherever it is */
 }
 
-LmdbResult lmdb_file_get(const LmdbFile *file, const char *key, char **ret_value, GError **error)
+TableResult lmdb_file_get(const LmdbFile *file, const char *key, char **ret_value, GError **error)
 {
     size_t len = strlen(key);
     MDB_val name = {.mv_size = len + 1, .mv_data = (void *)(uintptr_t)key};
@@ -81,11 +81,11 @@ LmdbResult lmdb_file_get(const LmdbFile *file, const char *key, char **ret_value
     MDB_txn *txn;
 
     if (len == 0 || len > LMDB_KEY_MAX)
-        return LMDB_ABSENT;
+        return TABLE_ABSENT;
     int code = mdb_txn_begin(file->env, NULL, MDB_RDONLY, &txn);
     if (code != 0) {
         fail_lmdb(error, "error reading", file->path, code);
-        return LMDB_FAILED;
+        return TABLE_FAILED;
     }
     code = mdb_get(txn, file->dbi, &name, &value);
     if (code == MDB_NOTFOUND) {
@@ -96,14 +96,14 @@ LmdbResult lmdb_file_get(const LmdbFile *file, const char *key, char **ret_value
         *ret_value = without_nul(&value);
     mdb_txn_abort(txn);
     if (code == 0)
-        return LMDB_FOUND;
+        return TABLE_FOUND;
     if (code == MDB_NOTFOUND)
-        return LMDB_ABSENT;
+        return TABLE_ABSENT;
     fail_lmdb(error, "error reading", file->path, code);
-    return LMDB_FAILED;
+    return TABLE_FAILED;
 }
 
-static int walk(MDB_cursor *cursor, LmdbEach *each, void *context)
+static int walk(MDB_cursor *cursor, TableEach *each, void *context)
 {
     MDB_val name, value;
     int code;
@@ -117,7 +117,7 @@ static int walk(MDB_cursor *cursor, LmdbEach *each, void *context)
     return code == MDB_NOTFOUND ? 0 : code;
 }
 
-bool lmdb_file_walk(const LmdbFile *file, LmdbEach *each, void *context, GError **error)
+bool lmdb_file_walk(const LmdbFile *file, TableEach *each, void *context, GError **error)
 {
     MDB_txn *txn = NULL;
     MDB_cursor *cursor = NULL;

@@ -276,11 +276,11 @@ static void build_index(const char *path, bool with_nul)
     g_autoptr(LmdbWriter) writer = lmdb_writer_new(path, with_nul, NULL);
 
     assert_non_null(writer);
-    assert_int_equal(lmdb_writer_put(writer, "foo", "bar", false, NULL), LMDB_ABSENT);
-    assert_int_equal(lmdb_writer_put(writer, "foo", "baz", false, NULL), LMDB_FOUND);
-    assert_int_equal(lmdb_writer_put(writer, "gone", "x", false, NULL), LMDB_ABSENT);
-    assert_int_equal(lmdb_writer_delete(writer, "gone", NULL), LMDB_FOUND);
-    assert_int_equal(lmdb_writer_delete(writer, "gone", NULL), LMDB_ABSENT);
+    assert_int_equal(lmdb_writer_put(writer, "foo", "bar", false, NULL), TABLE_ABSENT);
+    assert_int_equal(lmdb_writer_put(writer, "foo", "baz", false, NULL), TABLE_FOUND);
+    assert_int_equal(lmdb_writer_put(writer, "gone", "x", false, NULL), TABLE_ABSENT);
+    assert_int_equal(lmdb_writer_delete(writer, "gone", NULL), TABLE_FOUND);
+    assert_int_equal(lmdb_writer_delete(writer, "gone", NULL), TABLE_ABSENT);
     assert_true(lmdb_writer_commit(writer, "/nonexistent", NULL));
 }
 
