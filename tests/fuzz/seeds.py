@@ -18,6 +18,7 @@ PORTIONS = [b"\x01", b"\xff"]
 TARGETS = {
     "action": (["src/access/access_test.c", "tests/e2e/test_access.py"], [b""]),
     "address": (["src/mail/address_test.c", "src/mail/address_list_test.c"], [b""]),
+    "answers": (["src/table/answers_test.c"], [b"", b"200 ", b"8:OK "]),
     "checks": (["src/filter/checks_mime_test.c", "src/filter/checks_gmime_test.c",
                 "src/filter/checks_content_type_test.c", "tests/e2e/test_checks.py"], PORTIONS),
     "command": (["src/smtp/command_test.c", "src/mail/address_test.c", "tests/e2e/test_smtp.py"], BITS),
