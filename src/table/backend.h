@@ -49,8 +49,8 @@ struct Table {
 };
 
 extern const TableBackend table_btree, table_cdb, table_cidr, table_environ, table_fail, table_hash, table_inline,
-    table_lmdb, table_mysql, table_pcre, table_pgsql, table_pipemap, table_randmap, table_regexp, table_socketmap,
-    table_sqlite, table_static, table_tcp, table_texthash, table_unionmap, table_unix;
+    table_ldap, table_lmdb, table_mysql, table_pcre, table_pgsql, table_pipemap, table_randmap, table_regexp,
+    table_socketmap, table_sqlite, table_static, table_tcp, table_texthash, table_unionmap, table_unix;
 
 /* Names a file whose change makes the table another. To be called before the file is opened. */
 void table_watch(Table *table, const char *path);

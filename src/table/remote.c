@@ -3,31 +3,29 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/fd.h"
+#include "table/kept.h"
 
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 
-/* Connections that nobody uses, of which there are few: as many as ask at once are open, however. */
-#define KEPT_MAX 8
-#define KEPT_MS 10000
-
-typedef struct {
-    int fd;
-    gint64 since; /* clock_ms() */
-} Kept;
+#define KEEP_MS 10000
 
 struct Remote {
     Endpoint *endpoint;
     gint64 timeout_ms;
     size_t reply_max;
-    pthread_mutex_t lock; /* guards kept */
-    Kept kept[KEPT_MAX];  /* the first count; the last was used last */
-    guint count;
+    Kept kept; /* of descriptors */
 };
+
+static void close_kept(void *connection)
+{
+    int fd = GPOINTER_TO_INT(connection);
+
+    fd_clear(&fd);
+}
 
 Remote *remote_new(Endpoint *endpoint, gint64 timeout_ms, size_t reply_max)
 {
@@ -36,7 +34,7 @@ Remote *remote_new(Endpoint *endpoint, gint64 timeout_ms, size_t reply_max)
     remote->endpoint = endpoint;
     remote->timeout_ms = timeout_ms;
     remote->reply_max = reply_max;
-    pthread_mutex_init(&remote->lock, NULL);
+    kept_init(&remote->kept, KEEP_MS, close_kept);
     return remote;
 }
 
@@ -44,9 +42,7 @@ void remote_free(Remote *remote)
 {
     if (!remote)
         return;
-    for (guint i = 0; i < remote->count; i++)
-        fd_clear(&remote->kept[i].fd);
-    pthread_mutex_destroy(&remote->lock);
+    kept_clear(&remote->kept);
     endpoint_free(remote->endpoint);
     g_free(remote);
 }
@@ -62,39 +58,12 @@ static bool is_quiet(int fd)
 /* -1: none is kept that could be used. */
 static int take_kept(Remote *remote)
 {
-    Kept taken[KEPT_MAX];
-    gint64 now = clock_ms();
-    int fd = -1;
+    void *kept;
 
-    pthread_mutex_lock(&remote->lock);
-    guint count = remote->count;
-    memcpy(taken, remote->kept, sizeof taken);
-    if (count > 0 &&
-        taken[count - 1].since + KEPT_MS > now) { /* the others are older: they wait for their turn, or end */
-        fd = taken[--count].fd;
-        remote->count = count;
-        count = 0;
-    } else {
-        remote->count = 0;
-    }
-    pthread_mutex_unlock(&remote->lock);
-    while (count > 0)
-        fd_clear(&taken[--count].fd);
-    if (fd >= 0 && !is_quiet(fd))
-        fd_clear(&fd);
-    return fd;
-}
-
-static void keep(Remote *remote, int fd)
-{
-    auto_fd surplus = fd;
-
-    if (!is_quiet(fd))
-        return;
-    pthread_mutex_lock(&remote->lock);
-    if (remote->count < KEPT_MAX)
-        remote->kept[remote->count++] = (Kept){.fd = fd_steal(&surplus), .since = clock_ms()};
-    pthread_mutex_unlock(&remote->lock);
+    if (!kept_take(&remote->kept, &kept))
+        return -1;
+    auto_fd fd = GPOINTER_TO_INT(kept);
+    return is_quiet(fd) ? fd_steal(&fd) : -1;
 }
 
 /* Adds the addresses that the system's resolver knows. It has its own time limits (resolv.conf(5)). */
@@ -239,8 +208,8 @@ GString *remote_ask(Remote *remote, const char *request, size_t len, RemoteFrame
         if (result == EXCHANGE_DONE)
             result = read_reply(remote, fd, frame, deadline, reply, &has_surplus, &why);
         if (result == EXCHANGE_DONE) {
-            if (!has_surplus) /* what comes after the reply would be taken for the next one */
-                keep(remote, fd_steal(&fd));
+            if (!has_surplus && is_quiet(fd)) /* what comes after the reply would be taken for the next one */
+                kept_give(&remote->kept, GINT_TO_POINTER(fd_steal(&fd)));
             return g_steal_pointer(&reply);
         }
         fd_clear(&fd);

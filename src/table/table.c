@@ -9,14 +9,15 @@
 FAIL_DEFINE_DOMAIN(table_error)
 
 static const TableBackend *const backends[] = {
-    &table_btree,     &table_cdb,    &table_cidr,   &table_environ, &table_fail,     &table_hash,     &table_inline,
-    &table_lmdb,      &table_mysql,  &table_pcre,   &table_pgsql,   &table_pipemap,  &table_randmap,  &table_regexp,
-    &table_socketmap, &table_sqlite, &table_static, &table_tcp,     &table_texthash, &table_unionmap, &table_unix,
+    &table_btree,   &table_cdb,      &table_cidr,     &table_environ,   &table_fail,   &table_hash,
+    &table_inline,  &table_ldap,     &table_lmdb,     &table_mysql,     &table_pcre,   &table_pgsql,
+    &table_pipemap, &table_randmap,  &table_regexp,   &table_socketmap, &table_sqlite, &table_static,
+    &table_tcp,     &table_texthash, &table_unionmap, &table_unix,
 };
 
 /* Types that Postfix reads and this program does not. A list with one of them cannot be evaluated, ever. */
 static const char *const unsupported_types[] = {
-    "dbm", "internal", "ldap", "memcache", "mongodb", "netinfo", "nis", "nisplus", "sdbm",
+    "dbm", "internal", "memcache", "mongodb", "netinfo", "nis", "nisplus", "sdbm",
 };
 
 static const TableBackend *find_backend(const char *type)
