@@ -38,7 +38,8 @@ typedef struct {
         *recipient_text; /* NULL at DATA and END-OF-MESSAGE with several recipients; recipient_text is not looked at */
     unsigned recipient_count; /* accepted so far, without the one that is asked for */
     bool improper_pipelining; /* seen in this session */
-    const char *sasl_username;
+    const char *sasl_username; /* also of XCLIENT LOGIN */
+    bool sasl_enabled;         /* smtpd_sasl_auth_enable: else such a name permits nothing */
     const char *etrn_domain;
     bool discarded;           /* DISCARD was decided for this transaction: no more checks */
     bool held;                /* HOLD was: not logged again */

@@ -76,7 +76,7 @@ static Verdict permit_inet_interfaces(Evaluation *evaluation, const Rule *rule)
 
 static Verdict permit_sasl_authenticated(Evaluation *evaluation, const Rule *rule)
 {
-    return evaluation->facts->sasl_username ? VERDICT_OK : VERDICT_NEXT;
+    return evaluation->facts->sasl_enabled && evaluation->facts->sasl_username ? VERDICT_OK : VERDICT_NEXT;
 }
 
 static Verdict reject_unauth_pipelining(Evaluation *evaluation, const Rule *rule)

@@ -290,6 +290,10 @@ static char *take_attribute(const char *word, bool is_xclient, bool ipv4, bool i
         return g_strdup_printf("501 5.5.4 Bad %s syntax: %s", names[attr], text);
     store(attrs, attr, value);
     *given |= 1u << attr;
+    if (is_xclient && attr == XF_NAME && *value) { /* unless another one follows */
+        store(attrs, XF_REVERSE_NAME, g_strdup(value));
+        *given |= 1u << XF_REVERSE_NAME;
+    }
     return NULL;
 }
 

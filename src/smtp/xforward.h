@@ -29,6 +29,7 @@ unsigned xforward_offer_in(const char *reply_text);
 GPtrArray *xforward_commands(const XfAttrs *attrs, unsigned offered, char **ret_warning);
 
 /* Server side. line: the whole command with its verb. Adds its attributes to attrs. NULL, or the error reply (caller frees); earlier attributes of
- * the line are then stored but not given. is_xclient: the other set and its error texts. ipv4, ipv6: enabled families. Whether the client may use
+ * the line are then stored but not given. is_xclient: the other set and its error texts; NAME
+ * with a name then is REVERSE_NAME as well. ipv4, ipv6: enabled families. Whether the client may use
  * the command, and now, is the caller's to check. */
 char *xforward_command_parse(const char *line, bool is_xclient, bool ipv4, bool ipv6, XfAttrs *attrs);

@@ -276,6 +276,11 @@ static void xclient_has_its_own_attributes(void **state)
     assert_int_equal(attrs.tempunavail, 1 << XF_NAME);
     assert_null(xforward_command_parse("XCLIENT NAME=foo", true, true, true, &attrs));
     assert_int_equal(attrs.tempunavail, 0);
+    assert_string_equal(attrs.value[XF_REVERSE_NAME], "foo"); /* a name is that of both lookups, */
+    assert_null(xforward_command_parse("XCLIENT NAME=[UNAVAILABLE]", true, true, true, &attrs));
+    assert_string_equal(attrs.value[XF_REVERSE_NAME], "foo"); /* no name is that of one, */
+    assert_null(xforward_command_parse("XCLIENT NAME=bar REVERSE_NAME=foo", true, true, true, &attrs));
+    assert_string_equal(attrs.value[XF_REVERSE_NAME], "foo"); /* and the last word counts */
     xf_attrs_clear(&attrs);
 }
 

@@ -44,11 +44,12 @@ static void become(Smtpd *smtpd, const XfAttrs *attrs)
 {
     Peer *client = &smtpd->client;
     g_autofree char *name = g_strdup(given(attrs, XF_NAME, client->name));
-    g_autofree char *reverse =
-        g_strdup(given(attrs, XF_REVERSE_NAME, attrs->given & (1u << XF_NAME) ? name : client->reverse_name));
+    g_autofree char *reverse = g_strdup(given(attrs, XF_REVERSE_NAME, client->reverse_name));
     g_autofree char *addr = g_strdup(given(attrs, XF_ADDR, client->addr));
     g_autofree char *port = g_strdup(given(attrs, XF_PORT, client->port));
     const char *protocol = given(attrs, XF_PROTO, "SMTP");
+    Connection *connection = &smtpd->connection;
+    bool may_xforward = client->xforward; /* asked once, of who connected */
 
     transaction_end(smtpd, true);
     client_reset(smtpd);
@@ -65,6 +66,11 @@ static void become(Smtpd *smtpd, const XfAttrs *attrs)
         smtpd->sasl_username = g_strdup(attrs->value[XF_LOGIN]);
     }
     client_authorize(smtpd);
+    client->xforward = may_xforward;
+    if (attrs->given & (1u << XF_DESTADDR))
+        g_strlcpy(connection->local_addr, given(attrs, XF_DESTADDR, ""), sizeof connection->local_addr);
+    if (attrs->given & (1u << XF_DESTPORT))
+        g_strlcpy(connection->local_port, given(attrs, XF_DESTPORT, ""), sizeof connection->local_port);
 }
 
 Outcome command_xclient(Session *session, const char *line)

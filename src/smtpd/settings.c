@@ -83,6 +83,7 @@ static void read_protocol(Settings *settings)
     settings->hide_client_session = config_bool(config, "smtpd_hide_client_session");
     settings->ipv4 = strstr(protocols, "ipv4") || strstr(protocols, "all");
     settings->ipv6 = strstr(protocols, "ipv6") || strstr(protocols, "all");
+    settings->sasl_enabled = config_bool(config, "smtpd_sasl_auth_enable");
     settings->rules = (CommandRules){
         .allow_min_user = config_bool(config, "allow_min_user"),
         .strict_rfc821 = config_bool(config, "strict_rfc821_envelopes"),

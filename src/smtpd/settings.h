@@ -45,6 +45,7 @@ typedef struct {
     bool soft_bounce;
     bool helo_required, disable_vrfy, delay_reject, delay_open, peername_lookup, port_logging, hide_client_session;
     bool ipv4, ipv6;
+    bool sasl_enabled;
     CommandRules rules; /* without what depends on the client's discarded keywords */
     unsigned discard;   /* EHLO_ bits */
     Tables *discard_maps;

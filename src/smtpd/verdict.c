@@ -25,6 +25,7 @@ AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state)
         .improper_pipelining = smtpd->session->early_talked,
         .sasl_username = smtpd->sasl_username,
         .prober = &smtpd->service->prober,
+        .sasl_enabled = smtpd->settings->sasl_enabled,
         .behind_proxy_filter = smtpd->service->sink->is_proxy,
         .inquiry = smtpd->inquiry,
     };
