@@ -168,11 +168,9 @@ static guint index_of(const DbServers *servers, const Host *host)
     return (guint)(host - servers->hosts);
 }
 
-static void end_connection(DbServers *servers, Attempt *attempt, const Connection *connection)
+static void end_connection(Attempt *attempt, const Connection *connection)
 {
-    g_array_append_vals(attempt->ended, connection, 1);
-    servers->open--;
-    pthread_cond_broadcast(&servers->changed);
+    g_array_append_vals(attempt->ended, connection, 1); /* until it is closed it counts as open */
 }
 
 /* Ends idle connections to host, or with NULL those that were idle for too long. */
@@ -184,7 +182,7 @@ static void end_idle(DbServers *servers, Attempt *attempt, const Host *host)
         const Connection *connection = &g_array_index(servers->idle, Connection, i);
         if (host ? connection->host != host : connection->used >= oldest)
             continue;
-        end_connection(servers, attempt, connection);
+        end_connection(attempt, connection);
         g_array_remove_index(servers->idle, i);
     }
 }
@@ -234,8 +232,14 @@ static Host *choose_host(DbServers *servers, const Attempt *attempt)
 
 static void close_ended(DbServers *servers, Attempt *attempt)
 {
+    if (attempt->ended->len == 0)
+        return;
     for (guint i = 0; i < attempt->ended->len; i++)
         servers->driver->close(g_array_index(attempt->ended, Connection, i).handle);
+    pthread_mutex_lock(&servers->lock);
+    servers->open -= attempt->ended->len;
+    pthread_cond_broadcast(&servers->changed);
+    pthread_mutex_unlock(&servers->lock);
     g_array_set_size(attempt->ended, 0);
 }
 
@@ -250,6 +254,11 @@ static Take take(DbServers *servers, Attempt *attempt, Connection *ret)
     pthread_mutex_lock(&servers->lock);
     end_idle(servers, attempt, NULL);
     for (;;) {
+        if (attempt->ended->len > 0) {
+            pthread_mutex_unlock(&servers->lock);
+            close_ended(servers, attempt);
+            pthread_mutex_lock(&servers->lock);
+        }
         *ret = (Connection){0};
         if (take_idle(servers, attempt, ret)) {
             result = TAKE_IDLE;
@@ -267,13 +276,17 @@ static Take take(DbServers *servers, Attempt *attempt, Connection *ret)
             result = TAKE_NEW;
             break;
         }
+        if (servers->idle->len > 0) { /* to hosts that were tried: one of them has to make room */
+            end_connection(attempt, &g_array_index(servers->idle, Connection, 0));
+            g_array_remove_index(servers->idle, 0);
+            continue;
+        }
         if (pthread_cond_timedwait(&servers->changed, &servers->lock, &until) == ETIMEDOUT) {
             fail(&attempt->why, "%s: all connections are busy", servers->spec);
             break;
         }
     }
     pthread_mutex_unlock(&servers->lock);
-    close_ended(servers, attempt);
     return result;
 }
 
@@ -327,7 +340,7 @@ static void give_back(DbServers *servers, Connection *connection)
 static void drop_broken(DbServers *servers, Attempt *attempt, Connection *connection, bool is_blamed)
 {
     pthread_mutex_lock(&servers->lock);
-    end_connection(servers, attempt, connection);
+    end_connection(attempt, connection);
     end_idle(servers, attempt, connection->host);
     if (is_blamed)
         mark_dead(servers, attempt, connection->host);

@@ -9,12 +9,14 @@
 
 #include <errmsg.h>
 #include <mysql.h>
+#include <mysqld_error.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#define TIMEOUT_S 10 /* of a single read or write; without one the library would not ask us */
+#define MYSQL_INTERACTION_TIMEOUT 4031 /* MySQL alone has it */
+#define TIMEOUT_S 10                   /* of a single read or write; without one the library would not ask us */
 
 typedef struct {
     DbParams *params;
@@ -189,13 +191,18 @@ static DbOutcome read_result(const Connection *connection, DbAnswer *answer, int
     return outcome;
 }
 
-/* The numbers that the library uses are about the connection; all others come from a server that is well. */
+/* The numbers that the library uses are about the connection; others come from a server that is well, or ends. */
 static DbOutcome fail_with_server(MYSQL *mysql, GError **error)
 {
+    static const unsigned ending[] = {ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED, MYSQL_INTERACTION_TIMEOUT};
     unsigned code = mysql_errno(mysql);
+    bool is_broken =
+        code == 0 || (code >= CR_MIN_ERROR && code <= CR_MAX_ERROR) || (code >= CER_MIN_ERROR && code <= CER_MAX_ERROR);
 
+    for (size_t i = 0; i < G_N_ELEMENTS(ending); i++)
+        is_broken |= code == ending[i];
     fail_mysql(mysql, error);
-    return code < CR_MIN_ERROR || code > CER_MAX_ERROR ? DB_REFUSED : DB_BROKEN;
+    return is_broken ? DB_BROKEN : DB_REFUSED;
 }
 
 static DbOutcome mysql_ask(void *data, const DbTemplate *template, gint64 deadline, DbAnswer *answer, GError **error)

@@ -168,6 +168,14 @@ static bool add_row(Query *query, const PGresult *row)
     return true;
 }
 
+/* An error is one of this query, unless the server ends the connection with it, which libpq may not know yet. */
+static bool ends_connection(const Query *query, const PGresult *result)
+{
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+    return PQstatus(query->conn) != CONNECTION_OK || (severity && strcmp(severity, "ERROR") != 0);
+}
+
 static bool take_result(Query *query, const PGresult *result)
 {
     switch (PQresultStatus(result)) {
@@ -179,8 +187,7 @@ static bool take_result(Query *query, const PGresult *result)
         return true;
     case PGRES_FATAL_ERROR:
     case PGRES_EMPTY_QUERY:
-        fail_query(query, PQstatus(query->conn) == CONNECTION_OK ? DB_REFUSED : DB_BROKEN,
-                   PQresultErrorMessage(result));
+        fail_query(query, ends_connection(query, result) ? DB_BROKEN : DB_REFUSED, PQresultErrorMessage(result));
         return query->outcome == DB_REFUSED; /* the end of the answer is still to come */
     default:
         return fail_query(query, DB_BROKEN, "not an answer to a query");

@@ -1,0 +1,386 @@
+"""sqlite, pgsql and mysql tables: with real servers, with servers that fail, and beside Postfix's postmap."""
+import os
+import socket
+import sqlite3
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import PATIENCE
+from harness.databases import PLAIN_SCHEMA, Mariadb, Postgres
+from harness.peer import until
+
+TYPES = ('sqlite', 'pgsql', 'mysql')
+BOXES = "query = SELECT path FROM mailboxes WHERE address = '%s'\n"
+LIMIT = 30 * PATIENCE  # a lookup takes no longer, whatever the server does
+
+
+@pytest.fixture(scope='module')
+def pgsql(ports):
+    with Postgres(ports.take()) as server:
+        yield server
+
+
+@pytest.fixture(scope='module')
+def mysql(ports):
+    with Mariadb(ports.take()) as server:
+        yield server
+
+
+@pytest.fixture(scope='module')
+def database(pgsql, mysql, tmp_path_factory):
+    """The parameters that say where the data are, by type; the same rows are in all."""
+    path = make_sqlite(str(tmp_path_factory.mktemp('sqlite') / 'data.db'))
+    return {'sqlite': f'dbpath = {path}\n', 'pgsql': pgsql.parameters(), 'mysql': mysql.parameters()}
+
+
+def make_sqlite(path, schema=PLAIN_SCHEMA):
+    directory = os.path.dirname(path)
+    while directory != '/':  # pytest's directories are their owner's alone
+        os.chmod(directory, os.stat(directory).st_mode | 0o055)
+        directory = os.path.dirname(directory)
+    connection = sqlite3.connect(path)
+    connection.executescript(schema)
+    connection.close()
+    return path
+
+
+def write(directory, name, text):
+    path = f'{directory}/{name}'
+    with open(path, 'w') as file:
+        file.write(text)
+    os.chmod(path, 0o644)
+    return path
+
+
+def ask(program, spec, keys, directory):
+    """What is said of all keys, up to the first where that fails."""
+    done = subprocess.run([*program, '-c', directory, '-q', '-', spec], input=b''.join(key.encode() + b'\n' for key in keys),
+                          capture_output=True, timeout=60 * PATIENCE)
+    return done.returncode, done.stdout.decode(), done.stderr.decode('utf-8', 'replace')
+
+
+# ---- What postmap -q says ----
+
+ANSWER = "query = SELECT v FROM answers WHERE k = '%s'\n"
+# parameters, keys, types (None: all)
+QUERIES = [
+    (ANSWER, ['one', 'ONE', 'two', 'empty', 'null', "it's", 'back\\slash', 'none', "x' OR '1'='1", "\\' OR 1=1 -- ", 'joe@a.example.com', '%s', '@'], None),
+    ("query = SELECT v, w FROM answers WHERE k = '%s' ORDER BY v\n", ['two', 'null'], None),
+    ("query = SELECT v FROM answers WHERE k = '%s'\nexpansion_limit = 1\n", ['one'], None),
+    ("query = SELECT v FROM answers WHERE k = '%s'\nexpansion_limit = 1\n", ['two'], None),
+    ("query = SELECT v FROM answers WHERE k = '%s'\nresult_format = <%s|%S|%%>\n", ['one', 'two', 'empty'], None),
+    ("query = SELECT v FROM answers WHERE k = '%u@%d'\nresult_format = %u:%d:%U:%D:%1:%3\n", ['joe@a.example.com', 'joe', '@a.example.com'], None),
+    ("query = SELECT '%1-%2-%3'\n", ['joe@a.example.com', 'joe@example.com', 'a.example.com', 'x@a..b.c', 'x@.b.c'], None),
+    ("query = SELECT '%u'\n", ['joe', '@x', 'joe@', 'a@b@c'], None),
+    (ANSWER + 'domain = example.com, a.example.com\n', ['joe@a.example.com', 'one', '@a.example.com'], None),
+    ('table = answers\nselect_field = v\nwhere_field = k\n', ['one', 'none'], None),
+    ("table = answers\nselect_field = v\nwhere_field = k\nadditional_conditions = AND w = 'y'\n", ['one', 'two'], None),
+    ("query = SELECT v FROM nosuch WHERE k = '%s'\n", ['one'], None),
+    ("query = SELEC '%s'\n", ['one'], None),
+    ("query = SELECT '%x'\n", ['one'], None),
+    ("query = SELECT '%s'\nresult_format = %q\n", ['one'], None),
+    ("query = SELECT '%s'\nexpansion_limit = many\n", ['one'], None),
+    ('table = answers\n', ['one'], None),
+    ('query\n', ['one'], None),
+    ('select_function = upper\n', ['one'], ['pgsql']),
+    ('query = SELECT 1; SELECT 2\n', ['one'], ['pgsql']),
+    ("query = CALL look('%s')\n", ['one', 'two', 'none'], ['mysql']),
+    ("query = CALL mute('%s')\n", ['one'], ['mysql']),
+    ("query = CALL mute('%s')\nrequire_result_set = no\n", ['one'], ['mysql']),
+    ("query = CALL twice('%s')\n", ['one'], ['mysql']),
+]
+
+
+@pytest.mark.gatepost_only
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', TYPES)
+def test_answers_are_postmaps(kind, database, tmp_path, request):
+    ours = [request.config.getoption('--gatepost'), 'map']
+    conf = str(tmp_path)
+    write(conf, 'main.cf', 'compatibility_level = 3.6\n')
+    for number, (parameters, keys, kinds) in enumerate(QUERIES):
+        if kinds and kind not in kinds:
+            continue
+        spec = f'{kind}:' + write(conf, f'{number}.cf', database[kind] + parameters)
+        wanted = ask(['postmap'], spec, keys, conf)
+        got = ask(ours, spec, keys, conf)
+        assert got[:2] == wanted[:2], (parameters, wanted[2], got[2])
+
+
+@pytest.mark.gatepost_only
+@pytest.mark.parametrize('kind', TYPES)
+def test_text_is_utf8(kind, database, tmp_path, request):
+    ours = [request.config.getoption('--gatepost'), 'map']
+    spec = f'{kind}:' + write(tmp_path, 'x.cf', database[kind] + ANSWER)
+    assert ask(ours, spec, ['b\u00fccher'], str(tmp_path)) == (0, 'b\u00fccher\tb\u00fcch\n', '')
+    done = subprocess.run([*ours, '-q', b'b\xfccher', spec], capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (1, b'', b'')
+
+
+@pytest.mark.gatepost_only
+@pytest.mark.parametrize('kind', TYPES)
+def test_parameters_in_main_cf(kind, database, tmp_path, request):
+    """The table is a name there. $ is expanded as everywhere in main.cf."""
+    ours = [request.config.getoption('--gatepost'), 'map']
+    own = ''.join(f'box_{line}\n' for line in (database[kind] + "query = SELECT ${column} FROM answers WHERE k = '%s'").splitlines())
+    write(tmp_path, 'main.cf', 'compatibility_level = 3.6\ncolumn = v\n' + own)
+    for program in (ours, ['postmap']):
+        for spec in (f'{kind}:box', f'proxy:{kind}:box') if program == ours else (f'{kind}:box',):
+            assert ask(program, spec, ['one'], str(tmp_path)) == (0, 'one\t1\n', '')
+        assert ask(program, f'{kind}:other', ['one'], str(tmp_path))[0] == 1
+
+
+@pytest.mark.gatepost_only
+def test_ways_to_a_server(pgsql, mysql, tmp_path, request):
+    """Paths and URIs; of several hosts those that are not there are passed over."""
+    ours = [request.config.getoption('--gatepost'), 'map']
+    for kind, server in (('pgsql', pgsql), ('mysql', mysql)):
+        for parameters in (server.path_parameters(), server.parameters().replace('inet:', ''),
+                           server.parameters().replace('hosts =', f'hosts = unix:{tmp_path}/none, 127.0.0.1:1')):
+            spec = f'{kind}:' + write(tmp_path, 'x.cf', parameters + ANSWER)
+            code, value, said = ask(ours, spec, ['one'], str(tmp_path))
+            assert (code, value) == (0, 'one\t1\n'), said
+        spec = f'{kind}:' + write(tmp_path, 'x.cf', server.parameters().replace('secret', 'wrong') + ANSWER)
+        code, value, said = ask(ours, spec, ['one'], str(tmp_path))
+        assert (code, value) == (1, '') and f'warning: connect to {kind} server inet:127.0.0.1:{server.port}: ' in said
+
+
+# ---- Mail ----
+
+def mail(sut, parameters, extra=''):
+    """A server whose mailboxes are in boxes.cf of each type: ports by type."""
+    services = {kind: f'-o virtual_mailbox_maps=proxy:{kind}:{{dir}}/{kind}.cf {extra}' for kind in parameters}
+    mta = sut({'virtual_mailbox_maps': ' '.join(f'{kind}:{{dir}}/{kind}.cf' for kind in parameters)}, services=services)
+    for kind, text in parameters.items():
+        write(mta.dir, kind + '.cf', text + BOXES)
+    return mta
+
+
+def recipient(mta, name, address='alice@virt.test', wanted=None, sender='a@b.test'):
+    with mta.session(name) as client:
+        client.timeout = LIMIT
+        client.sock.settimeout(LIMIT)
+        client.cmd(f'MAIL FROM:<{sender}>', 250)
+        return client.cmd(f'RCPT TO:<{address}>', wanted)
+
+
+def test_recipients(sut, database):
+    with mail(sut, database) as mta:
+        for kind in TYPES:
+            recipient(mta, kind, 'alice@virt.test', 250)
+            recipient(mta, kind, "O'Neil@virt.test", 250)
+            recipient(mta, kind, 'nobody@virt.test',
+                      '550 5.1.1 <nobody@virt.test>: Recipient address rejected: User unknown in virtual mailbox table')
+            recipient(mta, kind, "'or'1'='1@virt.test", 550)
+        with mta.session('sqlite') as client:
+            client.cmd('MAIL FROM:<a@b.test>', 250)
+            client.cmd('RCPT TO:<alice@virt.test>', 250)
+            client.cmd('DATA', 354)
+            client.send(b'Subject: x\r\n\r\nx\r\n.\r\n')
+            client.expect(250)
+        mta.maildir('alice').wait()
+
+
+def test_access(sut, database):
+    services = {kind: f'-o smtpd_sender_restrictions=check_sender_access,{kind}:{{dir}}/{kind}.cf' for kind in TYPES}
+    services['union'] = '-o { smtpd_sender_restrictions = check_sender_access unionmap:{pgsql:{dir}/pgsql.cf, static:x} }'
+    mta = sut(services=services)
+    for kind in TYPES:
+        write(mta.dir, kind + '.cf', database[kind] + "query = SELECT action FROM access WHERE address = '%s'\n")
+    with mta:
+        for kind in TYPES:
+            recipient(mta, kind, wanted='554 5.7.1 <spam@bad.test>: Sender address rejected: not you', sender='spam@bad.test')
+            recipient(mta, kind, wanted='450 4.7.9 <x@deep.sub.bad.test>: Sender address rejected: wait', sender='x@deep.sub.bad.test')
+            recipient(mta, kind, wanted=250, sender='x@good.test')
+
+
+@pytest.mark.gatepost_only
+@pytest.mark.parametrize('kind', ('pgsql', 'mysql'))
+def test_a_database_that_is_down(kind, sut, database, request):
+    """Never "unknown user": 451 and a warning, until it is back, and no mail is lost meanwhile."""
+    server = request.getfixturevalue(kind)
+    with mail(sut, {kind: database[kind] + 'retry_interval = 1\n'}) as mta:
+        recipient(mta, kind, wanted=250)
+        mark = mta.log.mark()
+        server.stop()
+        try:
+            for address in ('alice@virt.test', 'nobody@virt.test'):
+                recipient(mta, kind, address, f'451 4.3.0 <{address}>: Temporary lookup failure')
+            mta.log.wait(f'warning: connect to {kind} server inet:127.0.0.1:{server.port}: .*', mark)
+            mta.log.wait(f'warning: (proxy:)?{kind}:{mta.dir}/{kind}.cf lookup error for "nobody@virt.test"', mark)
+        finally:
+            server.start()
+        until(lambda: recipient(mta, kind).startswith('250'), 'the server is asked again')
+        recipient(mta, kind, 'nobody@virt.test', 550)
+
+
+@pytest.mark.gatepost_only
+@pytest.mark.parametrize('kind', ('pgsql', 'mysql'))
+def test_a_restart_between_lookups_is_not_noticed(kind, sut, database, request):
+    server = request.getfixturevalue(kind)
+    with mail(sut, {kind: database[kind]}) as mta:
+        recipient(mta, kind, wanted=250)
+        server.stop()
+        server.start()
+        recipient(mta, kind, wanted=250)
+
+
+@pytest.mark.gatepost_only
+def test_sqlite_files_that_change(sut, tmp_path):
+    """Rows that come are seen at once, a file that takes the place of the old one too; what takes its place and is no
+    database changes nothing that was not so before."""
+    path = make_sqlite(str(tmp_path / 'data.db'))
+    with mail(sut, {'sqlite': f'dbpath = {path}\n'}) as mta:
+        recipient(mta, 'sqlite', 'new@virt.test', 550)
+        connection = sqlite3.connect(path)
+        connection.execute("INSERT INTO mailboxes VALUES ('new@virt.test', 'new/')")
+        connection.commit()
+        connection.close()
+        recipient(mta, 'sqlite', 'new@virt.test', 250)
+        other = make_sqlite(str(tmp_path / 'other.db'), "CREATE TABLE mailboxes (address, path); INSERT INTO mailboxes VALUES ('newer@virt.test', 'newer/')")
+        os.rename(other, path)
+        recipient(mta, 'sqlite', 'newer@virt.test', 250)
+        recipient(mta, 'sqlite', 'new@virt.test', 550)
+        writer = sqlite3.connect(path, isolation_level=None)
+        writer.execute('BEGIN EXCLUSIVE')
+        recipient(mta, 'sqlite', 'newer@virt.test', '451 4.3.0 <newer@virt.test>: Temporary lookup failure')
+        writer.close()
+        os.unlink(path)
+        recipient(mta, 'sqlite', 'newer@virt.test', 250)
+        write(tmp_path, 'data.db', 'this is not a database' * 100)
+        recipient(mta, 'sqlite', 'newer@virt.test', 451)
+        os.rename(make_sqlite(str(tmp_path / 'third.db')), path)
+        recipient(mta, 'sqlite', 'alice@virt.test', 250)
+
+
+@pytest.mark.gatepost_only
+def test_a_sqlite_file_that_comes_late(sut, tmp_path):
+    path = f'{tmp_path}/data.db'
+    with mail(sut, {'sqlite': f'dbpath = {path}\n'}) as mta:
+        recipient(mta, 'sqlite', wanted=451)
+        make_sqlite(path)
+        until(lambda: recipient(mta, 'sqlite').startswith('250'), 'the file is there')
+
+
+# ---- Servers that fail ----
+
+class Fake:
+    """A server that does one thing to everybody, from the first octet or after it has let through what a real server says
+    until a query comes."""
+
+    def __init__(self, port, act, real=None):
+        self.act, self.real = act, real
+        self.sock = socket.create_server(('127.0.0.1', port), backlog=100)
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self.serve)]
+        self.threads[0].start()
+
+    def serve(self):
+        self.sock.settimeout(0.1)
+        while not self.over.is_set():
+            try:
+                peer, _ = self.sock.accept()
+            except TimeoutError:
+                continue
+            self.threads.append(threading.Thread(target=self.one, args=(peer,)))
+            self.threads[-1].start()
+
+    def one(self, peer):
+        try:
+            with peer:
+                if self.real:
+                    self.let_through(peer)
+                self.act(peer, self.over)
+        except OSError:
+            pass
+
+    def let_through(self, peer):
+        with socket.create_connection(('127.0.0.1', self.real)) as server:
+            ends = {server: peer, peer: server}
+            for end in ends:
+                end.settimeout(0.01)
+            while not self.over.is_set():
+                for end, other in ends.items():
+                    try:
+                        data = end.recv(65536)
+                    except TimeoutError:
+                        continue
+                    if end is peer and b'mailboxes' in data or not data:
+                        peer.settimeout(5)
+                        return
+                    other.sendall(data)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+        self.sock.close()
+
+
+def hang(peer, over):
+    over.wait()
+
+
+def close(peer, over):
+    pass
+
+
+def garbage(peer, over):
+    for _ in range(100):
+        peer.sendall(b'\xff\x00\x01garbage\r\n' * 100)
+    over.wait(1)
+
+
+def megabytes(peer, over):
+    """The beginning of messages that are, for either protocol, well-formed and very long. libpq reads on for as long as
+    there is something to read, so that nobody else sees how much it has: the network must pause now and then."""
+    peer.sendall(b'D\x3f\xff\xff\xff\x00\x01\x3f\xff\xff\xf0')
+    while not over.wait(0.001):
+        peer.sendall(b'x' * 65536)
+
+
+def dribble(peer, over):
+    while not over.wait(0.5):
+        peer.sendall(b'S')
+
+
+FAULTS = {'hang': hang, 'close': close, 'garbage': garbage, 'megabytes': megabytes, 'dribble': dribble}
+
+
+@pytest.mark.gatepost_only
+@pytest.mark.slow
+@pytest.mark.parametrize('when', ('at once', 'after a query'))
+@pytest.mark.parametrize('fault', FAULTS)
+@pytest.mark.parametrize('kind', ('pgsql', 'mysql'))
+def test_servers_that_fail(kind, fault, when, sut, database, ports, request):
+    """Soon enough the client has its 451; with another host to ask it has its 250. Others are served meanwhile."""
+    real = request.getfixturevalue(kind)
+    port = ports.take()
+    there = f'127.0.0.1:{real.port}'
+    alone = database[kind].replace(there, f'127.0.0.1:{port}')
+    two = database[kind].replace('inet:' + there, f'127.0.0.1:{port} 127.0.0.1:{real.port}')
+    if kind == 'pgsql':  # it must understand what the real server says
+        alone, two = (text.replace('inet:', '') for text in (alone, two))
+    mta = sut(services={name: f'-o virtual_mailbox_maps={kind}:{{dir}}/{name}.cf' for name in ('alone', 'two')} | {'static': ''})
+    write(mta.dir, 'alone.cf', alone + BOXES)
+    write(mta.dir, 'two.cf', two + BOXES)
+    with Fake(port, FAULTS[fault], real.port if when == 'after a query' else None), mta:
+        begun = time.monotonic()
+        replies = []
+        clients = [threading.Thread(target=lambda: replies.append(recipient(mta, 'alone'))) for _ in range(12)]
+        for client in clients:
+            client.start()
+        recipient(mta, 'static', wanted=250)
+        assert time.monotonic() - begun < 6 * PATIENCE
+        recipient(mta, 'two', wanted=250)
+        for client in clients:
+            client.join()
+        assert replies == ['451 4.3.0 <alice@virt.test>: Temporary lookup failure'] * 12
+        assert time.monotonic() - begun < LIMIT
+        recipient(mta, 'two', wanted=250)
