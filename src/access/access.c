@@ -142,6 +142,7 @@ Access *access_new(const Config *config, const Route *route, GError **error)
     g_autoptr(Access) access = g_new0(Access, 1);
     unsigned flags = lists_word(config, "parent_domain_matches_subdomains", "mynetworks") ? MATCH_PARENT : 0;
 
+    access->config = config;
     access->route = route;
     read_settings(access, config);
     access->mynetworks = match_list_new("mynetworks", config_string(config, "mynetworks"), flags, error);
@@ -297,7 +298,9 @@ static Verdict recall_earlier(Evaluation *evaluation)
     Decision *decision = evaluation->decision;
 
     evaluation->decision = decision_new();
+    evaluation->is_recall = true;
     Verdict verdict = check_earlier(evaluation);
+    evaluation->is_recall = false;
     decision_free(evaluation->decision);
     evaluation->decision = decision;
     return verdict == VERDICT_NEED ? VERDICT_NEED : VERDICT_NEXT;

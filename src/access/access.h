@@ -8,6 +8,7 @@
 #include "access/inquiry.h"
 #include "access/prober.h"
 #include "config/config.h"
+#include "policy/policy_client.h"
 #include "route/route.h"
 
 typedef struct Access Access; /* compiled lists and their tables, constant; any thread */
@@ -38,12 +39,20 @@ typedef struct {
         *recipient_text; /* NULL at DATA and END-OF-MESSAGE with several recipients; recipient_text is not looked at */
     unsigned recipient_count; /* accepted so far, without the one that is asked for */
     bool improper_pipelining; /* seen in this session */
+    const char *sasl_method;
     const char *sasl_username; /* also of XCLIENT LOGIN */
     bool sasl_enabled;         /* smtpd_sasl_auth_enable: else such a name permits nothing */
+    const char *reverse_name;              /* of the client, not verified */
+    const char *server_addr, *server_port; /* that the client is connected to */
+    const char *queue_id;                  /* NULL: none yet */
+    const char *instance; /* of the transaction: the same for all that policy servers are asked of it */
+    guint64 size;         /* what MAIL said; after the content what it has */
+    bool stress;
     const char *etrn_domain;
     bool discarded;           /* DISCARD was decided for this transaction: no more checks */
     bool held;                /* HOLD was: not logged again */
     bool behind_proxy_filter; /* smtpd_proxy_filter is set: HOLD, FILTER, ... warn and mean DUNNO */
+    PolicyClient *policy;     /* whom check_policy_service asks */
     Inquiry *inquiry;         /* of the session: what was asked outside, and the answers so far */
     const Prober *prober;     /* may be NULL unless access_may_probe() */
 } AccessFacts;
@@ -66,9 +75,9 @@ typedef struct {
 void decision_free(Decision *decision); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Decision, decision_free)
 
-/* Compiles all lists of the service; route must outlive it. Errors: no working reject_unauth_destination or the like
- * (smtpd(8) does not start then either), a table that cannot be used, a restriction that is known to Postfix but not
- * supported here (named). An unknown word is found when evaluated (451). */
+/* Compiles all lists of the service; config and route must outlive it. Errors: no working reject_unauth_destination or
+ * the like (smtpd(8) does not start then either), a table that cannot be used, a restriction that is known to Postfix
+ * but not supported here (named). An unknown word is found when evaluated (451). */
 Access *access_new(const Config *config, const Route *route, GError **error);
 void access_free(Access *access); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Access, access_free)

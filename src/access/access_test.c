@@ -462,8 +462,9 @@ static void bad_lists_do_not_start(void **state)
         {"smtpd_recipient_restrictions =\nsmtpd_relay_restrictions = Defer_Unauth_Destination\n", NULL},
         {"smtpd_client_restrictions = reject_rbl_client bl.test\n",
          "smtpd_client_restrictions: restriction \"reject_rbl_client\" is not supported"},
-        {"myclass = check_policy_service inet:127.0.0.1:1\n",
-         "myclass: restriction \"check_policy_service\" is not supported"},
+        {"myclass = check_policy_service tcp:127.0.0.1:1\n",
+         "myclass: restriction check_policy_service: invalid transport name: tcp in service: tcp:127.0.0.1:1"},
+        {"myclass = check_policy_service\n", NULL},
         {"smtpd_client_restrictions = check_client_access mongodb:/x\n",
          "smtpd_client_restrictions: restriction check_client_access: mongodb:/x: lookup tables of type mongodb are "
          "not "

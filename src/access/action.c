@@ -269,6 +269,10 @@ Verdict apply_action(Evaluation *evaluation, const Found *found)
     const Action action = {.evaluation = evaluation, .found = found, .text = text};
     const ActionType *type = find_type(word);
 
+    if (!*word && !*text) {
+        note(evaluation, "warning: access table %s entry %s has empty value", found->table, found->value);
+        return VERDICT_OK;
+    }
     if (type)
         return apply_type(type, &action);
     if (is_code(word) && *text)

@@ -13,6 +13,7 @@ static void clear_rule(void *data)
     g_free(rule->text);
     g_free(rule->problem);
     table_free(rule->table);
+    policy_service_free(rule->policy);
 }
 
 void list_free(List *list)
@@ -53,6 +54,20 @@ static bool add_table(Compiler *compiler, const Restriction *restriction, const 
     return false;
 }
 
+static bool add_policy(Compiler *compiler, const Restriction *restriction, const char *text, GError **error)
+{
+    Rule rule = {.word = g_strdup(restriction->name), .restriction = restriction};
+
+    if (!text)
+        return add_problem(compiler, restriction->name, g_strdup(POLICY_ARGUMENT_MISSING));
+    rule.policy = policy_service_new(text, compiler->access->config, error);
+    if (rule.policy)
+        return add_rule(compiler, rule);
+    g_prefix_error(error, "restriction %s: ", restriction->name);
+    g_free(rule.word);
+    return false;
+}
+
 /* A table alone: what is looked up there depends on the list in which it is evaluated. */
 static bool add_bare_table(Compiler *compiler, const char *spec, GError **error)
 {
@@ -72,9 +87,12 @@ static const char *next_word(Compiler *compiler)
 
 static bool add_restriction(Compiler *compiler, const Restriction *restriction, const char *word, GError **error)
 {
-    bool has_argument = restriction->argument == ARGUMENT_TABLE || restriction->argument == ARGUMENT_TEXT;
+    bool has_argument = restriction->argument == ARGUMENT_TABLE || restriction->argument == ARGUMENT_TEXT ||
+                        restriction->argument == ARGUMENT_POLICY;
     const char *argument = has_argument ? next_word(compiler) : NULL;
 
+    if (restriction->argument == ARGUMENT_POLICY)
+        return add_policy(compiler, restriction, argument, error);
     if (restriction->argument != ARGUMENT_TABLE)
         return add_rule(compiler,
                         (Rule){.word = g_strdup(word), .restriction = restriction, .text = g_strdup(argument)});

@@ -23,8 +23,9 @@ typedef Verdict RestrictionFunc(Evaluation *evaluation, const Rule *rule);
 typedef enum {
     ARGUMENT_NONE,
     ARGUMENT_TABLE,
-    ARGUMENT_TEXT,  /* the next word, as it is; NULL where there is none */
-    ARGUMENT_FINAL, /* none, and what follows in the list is never reached */
+    ARGUMENT_POLICY, /* the next word, a policy service */
+    ARGUMENT_TEXT,   /* the next word, as it is; NULL where there is none */
+    ARGUMENT_FINAL,  /* none, and what follows in the list is never reached */
 } ArgumentKind;
 
 typedef struct {
@@ -42,6 +43,7 @@ struct Rule {
     const Restriction *restriction; /* NULL: class, problem, or a table alone */
     Table *table;                   /* ARGUMENT_TABLE, or alone */
     char *text;                     /* ARGUMENT_TEXT */
+    PolicyService *policy;          /* ARGUMENT_POLICY */
     const List *class;              /* the list of a restriction class */
     char *problem;                  /* why it cannot be evaluated: logged when it should be, and a 451 */
 };
@@ -64,6 +66,7 @@ typedef struct {
 } Unverified;
 
 struct Access {
+    const Config *config;
     const Route *route;
     bool delay_reject, relay_first, allow_routing;
     bool check_recipients, check_senders; /* implicit reject_unlisted_... */
@@ -97,6 +100,8 @@ struct Evaluation {
     unsigned depth;                          /* of lists within lists */
     unsigned warn_if_reject;                 /* depth at which it was said, 0: not */
     char *defer_if_permit, *defer_if_reject; /* the reply to give then; NULL */
+    bool is_recall;                          /* of lists that had their say before */
+    bool in_default_action;                  /* of a policy service that failed */
     bool recipient_checked, sender_checked;  /* for existence */
     unsigned questions; /* so far, of those that are asked anew each time they stand in a list: they are told apart by
                            their number */
@@ -134,6 +139,10 @@ RestrictionFunc check_client_access, check_helo_access, check_sender_access, che
 /* ---- unverified.c ---- */
 RestrictionFunc reject_unverified_recipient, reject_unverified_sender;
 void unverified_read(Access *access, const Config *config);
+
+/* ---- policy.c ---- */
+#define POLICY_ARGUMENT_MISSING "restriction check_policy_service must be followed by transport:server"
+RestrictionFunc check_policy_service;
 
 /* ---- action.c ---- */
 /* What was found in a table. */

@@ -320,6 +320,8 @@ static const Restriction restrictions[] = {
     {"reject_unverified_sender", reject_unverified_sender, ARGUMENT_NONE},
     {"reject_multi_recipient_bounce", reject_multi_recipient_bounce, ARGUMENT_NONE},
 
+    {"check_policy_service", check_policy_service, ARGUMENT_POLICY},
+
     {"check_client_access", check_client_access, ARGUMENT_TABLE},
     {"check_helo_access", check_helo_access, ARGUMENT_TABLE},
     {"check_sender_access", check_sender_access, ARGUMENT_TABLE},
@@ -355,7 +357,6 @@ static const char *const unsupported[] = {
     "permit_mx_backup",
     "permit_tls_clientcerts",
     "permit_tls_all_clientcerts",
-    "check_policy_service",
     "check_ccert_access",
     "check_sasl_access",
     "check_reverse_client_hostname_access",

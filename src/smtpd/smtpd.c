@@ -95,6 +95,8 @@ static void make_gates(SmtpdService *service)
 {
     const Settings *settings = service->settings[0];
 
+    service->policy =
+        policy_client_new(service->sched, service->resolver, config_string(settings->config, "inet_protocols"));
     service->commit_gate = sched_gate_new(service->sched, COMMIT_PLACES);
     if (service->settings[0]->lookups_block || service->settings[1]->lookups_block)
         service->lookup_gate = sched_gate_new(service->sched, LOOKUP_PLACES);
@@ -124,6 +126,7 @@ static void release(SmtpdService *service)
 {
     server_free(service->server);
     slots_free(service->slots);
+    policy_client_free(service->policy);
     resolver_free(service->resolver);
     verify_free(service->verify);
     cleanup_free(service->cleanup);

@@ -24,6 +24,7 @@ typedef struct {
     Sched *sched;
     Settings *settings[2]; /* stress empty, stress yes */
     Resolver *resolver;
+    PolicyClient *policy;
     const SinkClass *sink;
     Slots *slots;      /* of the filter; NULL without one */
     Gate *dial_gate;   /* looking up the filter's name, or connecting to it by a path */
@@ -73,6 +74,7 @@ typedef struct {
     Opening opening;
     bool logged_client; /* the client= line */
     gint64 arrival_us;
+    char *instance;   /* for policy servers */
     char *trace_note; /* " trace=ID"; NULL: not traced */
     struct {
         gint64 begun_ms, content_end_ms; /* clock_ms(); 0: not yet */

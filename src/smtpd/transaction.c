@@ -5,6 +5,7 @@
 #include "smtpd/state.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define TRANSACTION_OCTETS 1024 /* about what a transaction takes besides its texts */
 
@@ -55,6 +56,15 @@ bool smtpd_memory_is_full(const Smtpd *smtpd)
     return full;
 }
 
+/* SMTPD_POLICY_README: tells the messages apart that policy servers are asked about. */
+static char *make_instance(gint64 wall_us)
+{
+    static _Atomic unsigned count;
+
+    return g_strdup_printf("%x.%" G_GINT64_MODIFIER "x.%" G_GINT64_MODIFIER "x.%x", (unsigned)getpid(),
+                           wall_us / G_USEC_PER_SEC, wall_us % G_USEC_PER_SEC, count++);
+}
+
 void transaction_begin(Smtpd *smtpd, MailCommand *mail, const char *line)
 {
     Transaction *transaction = g_new0(Transaction, 1);
@@ -77,6 +87,7 @@ void transaction_begin(Smtpd *smtpd, MailCommand *mail, const char *line)
     if (*smtpd->settings->content_filter)
         envelope->content_filter = g_strdup(smtpd->settings->content_filter);
     fill_origin(smtpd, &envelope->origin);
+    transaction->instance = make_instance(transaction->arrival_us);
     smtpd->transaction = transaction;
     trace_begin(smtpd);
     transaction_hold(smtpd, TRANSACTION_OCTETS + ADDRESS_COPIES * strlen(line));
@@ -105,6 +116,8 @@ void transaction_end(Smtpd *smtpd, bool aborted)
     g_ptr_array_free(transaction->bcc, TRUE);
     opening_clear(&transaction->opening);
     g_free(transaction->trace_note);
+    policy_client_release(smtpd->service->policy, transaction->instance);
+    g_free(transaction->instance);
     g_free(transaction);
 }
 

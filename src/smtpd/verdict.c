@@ -23,9 +23,15 @@ AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state)
         .helo = smtpd->helo,
         .protocol = smtpd->protocol,
         .improper_pipelining = smtpd->session->early_talked,
+        .sasl_method = smtpd->sasl_method,
         .sasl_username = smtpd->sasl_username,
         .prober = &smtpd->service->prober,
         .sasl_enabled = smtpd->settings->sasl_enabled,
+        .reverse_name = smtpd->client.reverse_name,
+        .server_addr = smtpd->connection.local_addr,
+        .server_port = smtpd->connection.local_port,
+        .stress = smtpd->connection.stress,
+        .policy = smtpd->service->policy,
         .behind_proxy_filter = smtpd->service->sink->is_proxy,
         .inquiry = smtpd->inquiry,
     };
@@ -35,6 +41,11 @@ AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state)
         facts.discarded = transaction->discard;
         facts.held = transaction->hold;
         facts.recipient_count = recipients->len;
+        facts.queue_id = smtpd->service->sink->queue_id(smtpd);
+        facts.instance = transaction->instance;
+        facts.size = transaction->size + transaction->open_octets;
+        if (facts.size == 0)
+            facts.size = (guint64)MAX(transaction->mail.size, 0);
         facts.sender = transaction->mail.address;
         facts.sender_text = transaction->mail.text;
         if (recipients->len == 1) {

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.gatepost_only
     'smtpd_enforce_tls = yes', 'smtpd_milters = inet:127.0.0.1:1', 'non_smtpd_milters = inet:127.0.0.1:1',
     'header_checks = regexp:{{/x/ REJECT}}', 'body_checks = regexp:{{/x/ REJECT}}', 'mime_header_checks = regexp:{{/x/ REJECT}}',
     'nested_header_checks = regexp:{{/x/ REJECT}}', 'smtpd_sasl_auth_enable = yes', 'content_filter = smtp:[127.0.0.1]:1',
-    'smtpd_client_restrictions = check_policy_service inet:127.0.0.1:1',
+    'smtpd_client_restrictions = check_sasl_access inline:{a=b}',
     'smtpd_sender_restrictions = reject_unknown_sender_domain', 'smtpd_client_restrictions = reject_rbl_client bl.test',
 ])
 def test_what_protects_is_not_ignored(gatepost, setting):

@@ -32,7 +32,7 @@ TARGETS = {
     "master_cf": (["src/config/master_cf_test.c", "src/config/findings_test.c", "tests/e2e/test_master.py",
                    "conf/master.cf"], [b""]),
     "name": (["src/dns/answer_test.c", "src/dns/hosts_test.c", "src/dns/resolver_test.c"], [b"", b"\x09"]),
-    "policy_reply": (["src/policy/policy_reply_test.c"], [b""]),
+    "policy_reply": (["src/policy/policy_reply_test.c", "tests/e2e/test_policy.py"], [b""]),
     "reply": (["src/smtp/reply_test.c", "src/smtp/client_test.c", "tests/e2e/test_proxy_failures.py"], [b""]),
     "session": (["src/smtp/session_test.c", "tests/e2e/test_smtp.py", "tests/e2e/test_smtp_sessions.py"], [b"\x0d"]),
     "spool": (["src/spool/spool_format_test.c", "src/spool/spool_test.c", "src/mail/envelope_text_test.c"],
