@@ -74,7 +74,7 @@ const Param param_rows_smtp[] = {
      "Age of mail from which on they are used"},
     {"smtp_quote_rfc821_envelope", BOOL, SUPPORTED, "yes", 0, 0, NULL, NULL,
      "Whether addresses are quoted as RFC 5321 asks"},
-    {"smtp_randomize_addresses", BOOL, UNSUPPORTED, "yes", 0, 0, NULL, NULL,
+    {"smtp_randomize_addresses", BOOL, SUPPORTED, "yes", 0, 0, NULL, NULL,
      "Whether mail exchangers of one preference are shuffled"},
     {"smtp_reply_filter", STRING, UNSUPPORTED, "", 0, 0, NULL, NULL, "Table that replaces the server's replies"},
     {"smtp_send_dummy_mail_auth", BOOL, UNSUPPORTED, "no", 0, 0, NULL, NULL, "Whether AUTH=<> is added to MAIL"},

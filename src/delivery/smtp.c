@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "delivery/agents.h"
 #include "delivery/smtp_private.h"
+#include "route/route.h"
 
 #include <string.h>
 
@@ -33,27 +34,26 @@ static void *open_smtp(const Config *config, const char *service_name, GError **
     smtp->config = config;
     smtp->port = endpoint->port;
     smtp->families = families_of(config);
-    smtp->resolver = resolver_open(config, RESOLVER_TIMEOUT, error);
+    smtp->own = route_own_addresses(config, error);
+    smtp->resolver = smtp->own ? resolver_open(config, RESOLVER_TIMEOUT, error) : NULL;
     return smtp->resolver ? smtp : NULL; /* without it the process ends */
 }
 
 /* A next hop that has no address. One that the configuration names is the administrator's mistake: his mail is not lost
  * for it. */
-static void finish_unrouted(const Smtp *smtp, Attempt *attempt, SmtpRouteResult result, const char *text)
+static void finish_unrouted(const Smtp *smtp, Attempt *attempt, SmtpRouteResult result, const SmtpRoute *route)
 {
     const char *nexthop = attempt->request->nexthop;
-    Outcome outcome = {.status = RESULT_DEFERRED, .dsn = "4.4.3", .text = text, .kind = REPORT_SITE_FAILED};
+    Outcome outcome = {
+        .status = RESULT_DEFERRED, .dsn = route->dsn, .text = route->text, .kind = REPORT_SITE_FAILED};
 
-    if (result == ROUTE_BAD)
-        outcome.dsn = "4.3.5";
     if (result == ROUTE_BAD ||
         (result == ROUTE_NOT_FOUND && g_str_equal(nexthop, config_string(smtp->config, "relayhost")))) {
-        log_warning("next hop %s: configuration problem: %s", nexthop, text);
+        log_warning("next hop %s: configuration problem: %s", nexthop, route->text);
         if (result == ROUTE_NOT_FOUND)
             outcome.dsn = "4.4.4";
     } else if (result == ROUTE_NOT_FOUND) {
         outcome.status = RESULT_BOUNCED;
-        outcome.dsn = "5.4.4";
         outcome.kind = REPORT_PLAIN;
     }
     attempt_finish_rest(attempt, &outcome);
@@ -69,7 +69,7 @@ static guint limit_of(const Smtp *smtp, const char *name)
 
 static void try_addresses(const Smtp *smtp, Attempt *attempt, const SmtpRoute *route, SmtpFailure *failure)
 {
-    guint addresses = MIN(route->endpoint->addresses->len, limit_of(smtp, "smtp_mx_address_limit"));
+    guint addresses = MIN(route->targets->len, limit_of(smtp, "smtp_mx_address_limit"));
     guint sessions = limit_of(smtp, "smtp_mx_session_limit");
 
     for (guint i = 0; i < addresses && sessions > 0; i++) {
@@ -99,11 +99,11 @@ static void deliver(const void *state, Attempt *attempt)
     const Smtp *smtp = state;
     SmtpRoute route = {0};
     SmtpFailure failure = {0};
-    g_autofree char *text = NULL;
-    SmtpRouteResult result = smtp_route(smtp, attempt->request->nexthop, &route, &text);
+    SmtpRouteResult result = smtp_route(smtp, attempt->request->nexthop, &route);
 
     if (result != ROUTE_FOUND) {
-        finish_unrouted(smtp, attempt, result, text);
+        finish_unrouted(smtp, attempt, result, &route);
+        smtp_route_clear(&route);
         return;
     }
     try_addresses(smtp, attempt, &route, &failure);

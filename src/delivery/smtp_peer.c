@@ -1,4 +1,4 @@
-/* smtp_peer.c - from a next hop to a connection. No MX records yet: a host's own addresses are used. */
+/* smtp_peer.c - connecting to one address of a next hop. */
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/fd.h"
@@ -13,77 +13,6 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-
-#define LOOKUP_MS 60000
-
-void smtp_route_clear(SmtpRoute *route)
-{
-    g_clear_pointer(&route->endpoint, endpoint_free);
-    g_clear_pointer(&route->nexthop, g_free);
-}
-
-static bool family_is_wanted(const Smtp *smtp, int family)
-{
-    return g_str_equal(smtp->families, "all") || (family == AF_INET6) == g_str_equal(smtp->families, "ipv6");
-}
-
-static gint compare_family(gconstpointer a, gconstpointer b, gpointer first)
-{
-    int family = *(int *)first;
-    bool a_first = ((const struct sockaddr_storage *)a)->ss_family == family;
-    bool b_first = ((const struct sockaddr_storage *)b)->ss_family == family;
-
-    return (int)b_first - (int)a_first;
-}
-
-/* inet_protocols, then smtp_address_preference (the sort is stable). */
-static void choose_addresses(const Smtp *smtp, GArray *addresses)
-{
-    const char *preference = config_string(smtp->config, "smtp_address_preference");
-    int first = g_str_equal(preference, "ipv4") ? AF_INET : AF_INET6;
-
-    for (guint i = addresses->len; i > 0; i--)
-        if (!family_is_wanted(smtp, g_array_index(addresses, struct sockaddr_storage, i - 1).ss_family))
-            g_array_remove_index(addresses, i - 1);
-    if (!g_str_equal(preference, "any"))
-        g_array_sort_with_data(addresses, compare_family, &first);
-}
-
-static DnsStatus add_addresses(const Smtp *smtp, Endpoint *endpoint)
-{
-    g_autoptr(GPtrArray) found = NULL;
-    DnsStatus status =
-        resolver_addresses(smtp->resolver, endpoint->host, smtp->families, clock_ms() + LOOKUP_MS, &found);
-
-    for (guint i = 0; found && i < found->len; i++)
-        endpoint_add_address(endpoint, g_ptr_array_index(found, i));
-    return status;
-}
-
-SmtpRouteResult smtp_route(const Smtp *smtp, const char *nexthop, SmtpRoute *ret_route, char **ret_text)
-{
-    g_autoptr(GError) error = NULL;
-    g_autoptr(Endpoint) endpoint = endpoint_parse(nexthop, ".", smtp->port, &error);
-    DnsStatus status = DNS_OK;
-
-    if (!endpoint || endpoint->path) {
-        *ret_text = g_strdup_printf("bad next hop: %s", endpoint ? nexthop : error->message);
-        return ROUTE_BAD;
-    }
-    if (endpoint->addresses->len == 0)
-        status = add_addresses(smtp, endpoint);
-    choose_addresses(smtp, endpoint->addresses);
-    if (endpoint->addresses->len == 0) {
-        bool again = status == DNS_TEMPORARY;
-        *ret_text =
-            g_strdup_printf("Host or domain name not found. Name service error for name=%s type=A: Host not found%s",
-                            endpoint->host, again ? ", try again" : "");
-        return again ? ROUTE_TEMPORARY : ROUTE_NOT_FOUND;
-    }
-    ret_route->endpoint = g_steal_pointer(&endpoint);
-    ret_route->nexthop = g_strdup(nexthop);
-    return ROUTE_FOUND;
-}
 
 void smtp_peer_clear(SmtpPeer *peer)
 {
@@ -154,13 +83,14 @@ static int dial(const Smtp *smtp, const struct sockaddr_storage *address)
 
 Client *smtp_connect(const Smtp *smtp, const SmtpRoute *route, guint index, SmtpPeer *ret_peer, char **ret_text)
 {
-    const struct sockaddr_storage *address = &g_array_index(route->endpoint->addresses, struct sockaddr_storage, index);
+    const SmtpTarget *target = &g_array_index(route->targets, SmtpTarget, index);
+    const struct sockaddr_storage *address = &target->address;
     char numeric[NI_MAXHOST] = "unknown";
 
     getnameinfo((const struct sockaddr *)address, address_len(address), numeric, sizeof numeric, NULL, 0,
                 NI_NUMERICHOST);
-    ret_peer->port = route->endpoint->port;
-    ret_peer->name = g_strdup_printf("%s[%s]", route->endpoint->host, numeric);
+    ret_peer->port = route->port;
+    ret_peer->name = g_strdup_printf("%s[%s]", target->host, numeric);
     ret_peer->relay = g_strdup_printf("%s:%u", ret_peer->name, ret_peer->port);
     int fd = dial(smtp, address);
     if (fd < 0) {

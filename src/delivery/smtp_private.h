@@ -1,4 +1,4 @@
-/* smtp_private.h - the parts of the smtp agent: where a next hop is (smtp_peer.c), what is said to it (smtp_session.c),
+/* smtp_private.h - the parts of the smtp agent: where a next hop is (smtp_route.c, smtp_peer.c), what is said to it (smtp_session.c),
  * in what order (smtp.c). */
 #pragma once
 #include "config/config.h"
@@ -11,19 +11,38 @@ typedef struct {
     Resolver *resolver;
     guint16 port;         /* smtp_tcp_port */
     const char *families; /* "ipv4", "ipv6", "all" */
+    GHashTable *own;      /* set of char *: addresses of this system */
 } Smtp;
 
-/* ---- smtp_peer.c ---- */
+/* ---- smtp_route.c ---- */
 
 typedef struct {
-    Endpoint *endpoint; /* host, port, addresses */
+    char *host; /* as its MX record names it, or the next hop */
+    struct sockaddr_storage address;
+    unsigned preference;
+    guint32 order; /* within the preference */
+} SmtpTarget;
+
+typedef struct {
+    GArray *targets; /* of SmtpTarget, in the order to try: one or more where a route was FOUND */
+    guint16 port;
     char *nexthop;
+    const char *dsn; /* why there is none; valid until cleared, as is text */
+    char *text;
 } SmtpRoute;
 
-typedef enum { ROUTE_FOUND, ROUTE_BAD, ROUTE_NOT_FOUND, ROUTE_TEMPORARY } SmtpRouteResult;
-/* "[host]:port", "[host]", "host:port", "host". Blocks. *ret_text: why not, for the log; the caller frees. */
-SmtpRouteResult smtp_route(const Smtp *smtp, const char *nexthop, SmtpRoute *ret_route, char **ret_text);
+typedef enum {
+    ROUTE_FOUND,
+    ROUTE_BAD,       /* not a next hop: the configuration is wrong */
+    ROUTE_NOT_FOUND, /* for good: no such name, no mail there, or it is we */
+    ROUTE_TEMPORARY
+} SmtpRouteResult;
+/* "host" and "host:port" by the host's MX records (RFC 5321 section 5.1), or its addresses where it has none; "[host]" and
+ * "[host]:port" by its addresses. Blocks. The caller clears *ret_route, whatever the result. */
+SmtpRouteResult smtp_route(const Smtp *smtp, const char *nexthop, SmtpRoute *ret_route);
 void smtp_route_clear(SmtpRoute *route);
+
+/* ---- smtp_peer.c ---- */
 
 /* One address of a next hop. */
 typedef struct {

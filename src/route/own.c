@@ -9,17 +9,17 @@
 #include <netdb.h>
 #include <string.h>
 
-static void add_address(Route *route, const struct sockaddr *address)
+static void add_address(GHashTable *own, const struct sockaddr *address)
 {
     char text[INET6_ADDRSTRLEN];
     const void *octets = address->sa_family == AF_INET ? (const void *)&((const struct sockaddr_in *)address)->sin_addr
                                                        : &((const struct sockaddr_in6 *)address)->sin6_addr;
 
     if (inet_ntop(address->sa_family, octets, text, sizeof text))
-        g_hash_table_add(route->own_addresses, g_strdup(text));
+        g_hash_table_add(own, g_strdup(text));
 }
 
-static bool add_interfaces(Route *route, bool loopback_only, GError **error)
+static bool add_interfaces(GHashTable *own, bool loopback_only, GError **error)
 {
     struct ifaddrs *interfaces;
 
@@ -29,14 +29,14 @@ static bool add_interfaces(Route *route, bool loopback_only, GError **error)
         if (!entry->ifa_addr || (loopback_only && !(entry->ifa_flags & IFF_LOOPBACK)))
             continue;
         if (entry->ifa_addr->sa_family == AF_INET || entry->ifa_addr->sa_family == AF_INET6)
-            add_address(route, entry->ifa_addr);
+            add_address(own, entry->ifa_addr);
     }
     freeifaddrs(interfaces);
     return true;
 }
 
 /* An address, with or without brackets, or a host name. */
-static bool add_host(Route *route, const char *parameter, const char *text, GError **error)
+static bool add_host(GHashTable *own, const char *parameter, const char *text, GError **error)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     g_autofree char *host = g_strdup(text);
@@ -52,29 +52,29 @@ static bool add_host(Route *route, const char *parameter, const char *text, GErr
         return fail(error, "config variable %s: host not found: %s", parameter, text);
     for (const struct addrinfo *entry = found; entry; entry = entry->ai_next)
         if (entry->ai_family == AF_INET || entry->ai_family == AF_INET6)
-            add_address(route, entry->ai_addr);
+            add_address(own, entry->ai_addr);
     freeaddrinfo(found);
     return true;
 }
 
-bool route_find_own_addresses(Route *route, const Config *config, GError **error)
+GHashTable *route_own_addresses(const Config *config, GError **error)
 {
     static const char *const parameters[] = {"inet_interfaces", "proxy_interfaces"};
+    g_autoptr(GHashTable) own = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
-    route->own_addresses = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     for (size_t i = 0; i < G_N_ELEMENTS(parameters); i++) {
         g_autoptr(GPtrArray) elements = config_split(config_string(config, parameters[i]));
         for (guint j = 0; j < elements->len; j++) {
             const char *element = g_ptr_array_index(elements, j);
             bool loopback_only = g_ascii_strcasecmp(element, "loopback-only") == 0;
             bool ok = loopback_only || g_ascii_strcasecmp(element, "all") == 0
-                          ? add_interfaces(route, loopback_only, error)
-                          : add_host(route, parameters[i], element, error);
+                          ? add_interfaces(own, loopback_only, error)
+                          : add_host(own, parameters[i], element, error);
             if (!ok)
-                return false;
+                return NULL;
         }
     }
-    return true;
+    return g_steal_pointer(&own);
 }
 
 bool route_is_own_address(const Route *route, const char *addr)

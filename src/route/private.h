@@ -36,8 +36,6 @@ void resolved_clear(Resolved *resolved);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Resolved, resolved_clear)
 Resolved route_follow(const Route *route, const char *address);
 
-/* own.c: fills in own_addresses from inet_interfaces and proxy_interfaces. */
-bool route_find_own_addresses(Route *route, const Config *config, GError **error);
 /* "[1.2.3.4]" or "[IPv6:::1]" that is ours. */
 bool route_is_own_literal(const Route *route, const char *domain);
 

@@ -42,7 +42,8 @@ static void read_rewriting(Route *route, const Config *config)
 
 static bool read_classes(Route *route, const Config *config, GError **error)
 {
-    return route_find_own_addresses(route, config, error) &&
+    route->own_addresses = route_own_addresses(config, error);
+    return route->own_addresses &&
            open_list(config, "mydestination", &route->mydestination, error) &&
            open_list(config, "virtual_alias_domains", &route->virtual_alias_domains, error) &&
            open_list(config, "virtual_mailbox_domains", &route->virtual_mailbox_domains, error) &&

@@ -52,6 +52,10 @@ bool route_is_mapped(const Route *route, const char *address);
 bool route_resolve(const Route *route, const char *sender, const char *address, char **ret_transport,
                    char **ret_nexthop);
 
+/* The addresses of this system, from inet_interfaces and proxy_interfaces: a set of char *, as inet_ntop() writes them.
+ * May take a name lookup. NULL: error. */
+GHashTable *route_own_addresses(const Config *config, GError **error);
+
 /* The sender of a probe that begins now, complete; "" is the null sender. Caller frees. */
 char *route_probe_sender(const Route *route);
 /* Whether an address (complete) is that sender, or was it lately: mail to it is always accepted, since its domain's

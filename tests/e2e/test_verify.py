@@ -106,7 +106,7 @@ def test_good_recipient(mta, sink):
 def test_replies(mta, sink, service, recipient, wanted):
     if '"bad bad"' in recipient:
         sink.script['RCPT'] = '550-5.1.1 no\n550 5.1.1 such user'
-    ask(mta, recipient, wanted.replace('<bad bad@next.test>', '<"bad bad"@next.test>') if not mta.newer else wanted, service)
+    ask(mta, recipient, wanted, service)
 
 
 def test_unreachable(mta):
