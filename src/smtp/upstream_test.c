@@ -125,7 +125,7 @@ static void a_good_header_waits_for_its_end(void **state)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
         size_t header_len = 0;
-        g_autofree char *whole = outcome(rows[i].data, rows[i].len, true, true, &header_len);
+        g_free(outcome(rows[i].data, rows[i].len, true, true, &header_len));
         for (size_t len = 0; len < header_len; len++) {
             size_t ignored;
             g_autofree char *found = outcome(rows[i].data, len, true, true, &ignored);

@@ -65,6 +65,7 @@ static void become(Smtpd *smtpd, const XfAttrs *attrs)
         smtpd->sasl_method = g_strdup("XCLIENT");
         smtpd->sasl_username = g_strdup(attrs->value[XF_LOGIN]);
     }
+    client->xclient_begun = true;
     client_authorize(smtpd);
     client->xforward = may_xforward;
     if (attrs->given & (1u << XF_DESTADDR))
@@ -79,10 +80,14 @@ Outcome command_xclient(Session *session, const char *line)
     const Settings *settings = smtpd->settings;
     XfAttrs attrs = {0};
 
-    if (session->waiting) /* for what the greeting depends on */
+    if (!session->waiting)
+        smtpd->client.xclient_begun = false;
+    if (smtpd->client.xclient_begun) /* it waited for what the greeting depends on */
         return client_greet(smtpd);
     if (refused(session, line, "XCLIENT", smtpd->client.xclient))
         return outcome_done();
+    if (smtpd_lacks_lookup_place(smtpd)) /* for what the new client may */
+        return outcome_gate(smtpd->service->lookup_gate);
     g_autofree char *error = xforward_command_parse(line, true, settings->ipv4, settings->ipv6, &attrs);
     if (error)
         session_reply(session, error);

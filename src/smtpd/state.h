@@ -51,6 +51,7 @@ typedef struct {
     bool xforward, xclient; /* authorized */
     bool rewrite_local;     /* local_header_rewrite_clients matches */
     bool greeting;          /* nothing is left to do but the greeting */
+    bool xclient_begun;     /* XCLIENT is under way and has made it this client: likewise */
     char *denied;           /* smtpd_delay_reject=no: it was refused; every command but QUIT gets this */
 } Peer;
 

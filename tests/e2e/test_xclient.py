@@ -1,17 +1,41 @@
 """XCLIENT, as in XCLIENT_README: a peer that may, says who its client is."""
+import socketserver
+import threading
+
 import pytest
 
 GREETING = '220 mx.gate.test ESMTP Conform'
 DENIED = '550 5.7.0 Error: insufficient authorization'
 
 
+class Table(socketserver.StreamRequestHandler):
+    """A tcp_table(5) that has 192.0.2.66 only."""
+
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(b'200 OK\n' if line.strip() == b'get 192.0.2.66' else b'500 no\n')
+
+
 @pytest.fixture(scope='module')
-def mta(sut):
+def table():
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Server(('127.0.0.1', 0), Table) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f'tcp:127.0.0.1:{server.server_address[1]}'
+        server.shutdown()
+
+
+@pytest.fixture(scope='module')
+def mta(sut, table):
     with sut('smtpd_client_port_logging = yes\nsmtpd_error_sleep_time = 0\nsmtpd_soft_error_limit = 1000\nsmtpd_hard_error_limit = 1000\n', services={
             'in': '-o smtpd_authorized_xforward_hosts=127.0.0.1',
             'nodelay': '-o smtpd_delay_reject=no -o smtpd_client_restrictions=check_client_access,inline:{{192.0.2.66=REJECT}}',
             'helo': '-o smtpd_helo_required=yes',
             'after': '-o smtpd_authorized_xclient_hosts=127.0.0.1,192.0.2.66',
+            'asked': f'-o smtpd_authorized_xclient_hosts=127.0.0.1,{table} -o smtpd_delay_reject=no '
+                     f'-o smtpd_client_restrictions=check_client_access,{table} -o smtpd_client_event_limit_exceptions={table}',
             'login': '-o smtpd_relay_restrictions=permit_sasl_authenticated,reject -o virtual_transport=discard',
             'keyword': '-o smtpd_discard_ehlo_keywords=xclient,silent-discard'}) as mta:
         yield mta
@@ -93,6 +117,16 @@ def test_twice(mta):
     with greeted(mta, 'after') as client:
         client.cmd('XCLIENT ADDR=192.0.2.66 PORT=1 NAME=a.test', GREETING)
         assert 'XCLIENT' in client.cmd('EHLO a', 250)
+        client.cmd('XCLIENT ADDR=192.0.2.67', GREETING)
+        assert shown(mta, client) == 'a.test[192.0.2.67]:1 proto=SMTP'
+        client.cmd('XCLIENT ADDR=192.0.2.68', DENIED)
+
+
+def test_lists_in_a_table_that_is_asked(mta):
+    """What another system must say first changes nothing."""
+    with greeted(mta, 'asked') as client:
+        client.cmd('XCLIENT ADDR=192.0.2.66 PORT=1 NAME=a.test', GREETING)
+        assert shown(mta, client) == 'a.test[192.0.2.66]:1 proto=SMTP'
         client.cmd('XCLIENT ADDR=192.0.2.67', GREETING)
         assert shown(mta, client) == 'a.test[192.0.2.67]:1 proto=SMTP'
         client.cmd('XCLIENT ADDR=192.0.2.68', DENIED)
