@@ -115,6 +115,16 @@ static bool lists_word(const Config *config, const char *name, const char *word)
     return g_ptr_array_find_with_equal_func(words, word, g_str_equal, NULL);
 }
 
+static bool is_defer(const Config *config, const char *name)
+{
+    return g_str_equal(config_string(config, name), "defer");
+}
+
+static bool uses_protocol(const Config *config, const char *protocol)
+{
+    return lists_word(config, "inet_protocols", "all") || lists_word(config, "inet_protocols", protocol);
+}
+
 static void read_settings(Access *access, const Config *config)
 {
     access->delay_reject = config_bool(config, "smtpd_delay_reject");
@@ -135,6 +145,18 @@ static void read_settings(Access *access, const Config *config)
     access->non_fqdn_code = config_int(config, "non_fqdn_reject_code");
     access->multi_bounce_code = config_int(config, "multi_recipient_bounce_reject_code");
     unverified_read(access, config);
+    access->unknown_client_code = config_int(config, "unknown_client_reject_code");
+    access->unknown_hostname_code = config_int(config, "unknown_hostname_reject_code");
+    access->unknown_address_code = config_int(config, "unknown_address_reject_code");
+    access->rbl_code = config_int(config, "maps_rbl_reject_code");
+    access->defer_unknown_hostname = is_defer(config, "unknown_helo_hostname_tempfail_action");
+    access->defer_unknown_address = is_defer(config, "unknown_address_tempfail_action");
+    access->ipv4 = uses_protocol(config, "ipv4");
+    access->ipv6 = uses_protocol(config, "ipv6");
+    access->rbl_reply = g_strdup(config_string(config, "default_rbl_reply"));
+    access->expansion_filter = g_strdup(config_string(config, "smtpd_expansion_filter"));
+    access->hostname = g_strdup(config_string(config, "myhostname"));
+    access->mx_backup_anywhere = *config_string(config, "permit_mx_backup_networks") == '\0';
 }
 
 Access *access_new(const Config *config, const Route *route, GError **error)
@@ -146,7 +168,13 @@ Access *access_new(const Config *config, const Route *route, GError **error)
     access->route = route;
     read_settings(access, config);
     access->mynetworks = match_list_new("mynetworks", config_string(config, "mynetworks"), flags, error);
-    if (!access->mynetworks || !compile_lists(access, config, error) || !check_relaying(access, error))
+    access->mx_backup_networks = match_list_new(
+        "permit_mx_backup_networks", config_string(config, "permit_mx_backup_networks"),
+        lists_word(config, "parent_domain_matches_subdomains", "permit_mx_backup_networks") ? MATCH_PARENT : 0, error);
+    if (!access->mynetworks || !access->mx_backup_networks)
+        return NULL;
+    access->rbl_replies = tables_open(config_string(config, "rbl_reply_maps"), error);
+    if (!access->rbl_replies || !compile_lists(access, config, error) || !check_relaying(access, error))
         return NULL;
     return g_steal_pointer(&access);
 }
@@ -177,7 +205,8 @@ bool access_blocks(const Access *access)
     List *lists[LISTS];
     GHashTableIter classes;
     gpointer class;
-    bool blocks = match_list_blocks(access->mynetworks) || route_blocks(access->route);
+    bool blocks = match_list_blocks(access->mynetworks) || match_list_blocks(access->mx_backup_networks) ||
+                  tables_block(access->rbl_replies) || route_blocks(access->route);
 
     lists_of(access, lists);
     for (size_t i = 0; i < LISTS; i++)
@@ -228,6 +257,11 @@ void access_free(Access *access)
         list_free(lists[i]);
     g_clear_pointer(&access->classes, g_hash_table_unref);
     match_list_free(access->mynetworks);
+    match_list_free(access->mx_backup_networks);
+    tables_free(access->rbl_replies);
+    g_free(access->rbl_reply);
+    g_free(access->expansion_filter);
+    g_free(access->hostname);
     g_free(access->delimiters);
     g_free(access->null_key);
     g_free(access->unverified_sender.reason);

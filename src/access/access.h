@@ -8,6 +8,7 @@
 #include "access/inquiry.h"
 #include "access/prober.h"
 #include "config/config.h"
+#include "dns/resolver.h"
 #include "policy/policy_client.h"
 #include "route/route.h"
 
@@ -32,7 +33,8 @@ typedef struct {
         *state; /* CONNECT, HELO, EHLO, MAIL, RCPT, DATA, BDAT, VRFY, ETRN, END-OF-MESSAGE: as the log shows it */
     const char *protocol; /* "SMTP" or "ESMTP"; NULL: "SMTP" */
     const char *client;   /* "name[addr]", for log lines and replies; NULL: made of the next two */
-    const char *client_name, *client_addr, *client_port; /* "unknown" where not verified */
+    const char *client_name, *client_addr, *client_port;      /* "unknown" where not verified */
+    DnsStatus client_name_status, reverse_name_status; /* OK, NOT_FOUND, TEMPORARY */
     const char *helo;
     const char *sender, *sender_text; /* internal form; sender_text is not looked at */
     const char *recipient,
@@ -42,7 +44,7 @@ typedef struct {
     const char *sasl_method;
     const char *sasl_username; /* also of XCLIENT LOGIN */
     bool sasl_enabled;         /* smtpd_sasl_auth_enable: else such a name permits nothing */
-    const char *reverse_name;              /* of the client, not verified */
+    const char *reverse_name;              /* of the client, not verified: "unknown" where there is none */
     const char *server_addr, *server_port; /* that the client is connected to */
     const char *queue_id;                  /* NULL: none yet */
     const char *instance; /* of the transaction: the same for all that policy servers are asked of it */
@@ -55,6 +57,7 @@ typedef struct {
     PolicyClient *policy;     /* whom check_policy_service asks */
     Inquiry *inquiry;         /* of the session: what was asked outside, and the answers so far */
     const Prober *prober;     /* may be NULL unless access_may_probe() */
+    Resolver *resolver;
 } AccessFacts;
 
 /* NEED: an answer from outside is not there yet. The inquiry's task is woken when it is, or its deadline says when to

@@ -143,8 +143,11 @@ static void actions_of_tables(void **state)
         {"loop", "451 4.3.5 Server configuration error",
          "warning: SMTPD access map, restriction class or policy nesting level exceeds 100"},
         {"nosuch thing", "451 4.3.5 Server configuration error", "warning: unknown smtpd restriction: \"nosuch\""},
-        {"reject_rbl_client x", "451 4.3.5 Server configuration error",
-         "warning: restriction \"reject_rbl_client\" is not supported"},
+        {"check_ccert_access x", "451 4.3.5 Server configuration error",
+         "warning: restriction \"check_ccert_access\" is not supported"},
+        {"reject_rbl_client x=1.2.3", "451 4.3.5 Server configuration error",
+         "warning: restriction reject_rbl_client: need \".\" at \"1.2.3><\""},
+        {"reject_rbl_client", NULL, "warning: restriction reject_rbl_client requires domain name argument"},
         {"inline:{a=b}", "451 4.3.5 Server configuration error",
          "warning: access table @ has entry with lookup table: inline:{a=b}\n"
          "warning: do not specify lookup tables inside SMTPD access maps\n"
@@ -460,11 +463,14 @@ static void bad_lists_do_not_start(void **state)
         {"smtpd_recipient_restrictions = check_recipient_access inline:{reject=reject}\n", relaying},
         {"smtpd_recipient_restrictions = other\n", NULL},
         {"smtpd_recipient_restrictions =\nsmtpd_relay_restrictions = Defer_Unauth_Destination\n", NULL},
-        {"smtpd_client_restrictions = reject_rbl_client bl.test\n",
-         "smtpd_client_restrictions: restriction \"reject_rbl_client\" is not supported"},
         {"myclass = check_policy_service tcp:127.0.0.1:1\n",
          "myclass: restriction check_policy_service: invalid transport name: tcp in service: tcp:127.0.0.1:1"},
         {"myclass = check_policy_service\n", NULL},
+        {"smtpd_client_restrictions = reject_plaintext_session\n",
+         "smtpd_client_restrictions: restriction \"reject_plaintext_session\" is not supported"},
+        {"smtpd_client_restrictions = reject_rbl_client bl.test=127.0.0.[4..1]\n",
+         "smtpd_client_restrictions: restriction reject_rbl_client: numeric range error at \"127.0.0.[4..>1<]\""},
+        {"smtpd_client_restrictions = reject_rbl_client bl.test=127.0.0.[1..4]\n", NULL},
         {"smtpd_client_restrictions = check_client_access mongodb:/x\n",
          "smtpd_client_restrictions: restriction check_client_access: mongodb:/x: lookup tables of type mongodb are "
          "not "

@@ -116,8 +116,13 @@ Verdict refuse_for_lookup(Evaluation *evaluation, const char *what)
 /* The first one counts: it is the problem that came first. */
 static void remember(Evaluation *evaluation, char **reply, const Refusal *refusal)
 {
-    if (!evaluation->warn_if_reject && !*reply)
-        *reply = compose(evaluation, refusal);
+    if (*reply && !evaluation->warn_if_reject)
+        return;
+    g_autofree char *text = compose(evaluation, refusal);
+    if (evaluation->warn_if_reject)
+        note_event(evaluation, "reject_warning", text);
+    else
+        *reply = g_steal_pointer(&text);
 }
 
 void defer_if_permit(Evaluation *evaluation, const Refusal *refusal)
@@ -158,6 +163,17 @@ static Verdict evaluate_rule(Evaluation *evaluation, const Rule *rule)
     return rule->restriction->function(evaluation, rule);
 }
 
+/* DNS lists that stand together are asked together: each may take its time. */
+static void ask_ahead(Evaluation *evaluation, const List *list, guint start)
+{
+    for (guint i = start; i < list->rules->len; i++) {
+        const Rule *rule = &g_array_index(list->rules, Rule, i);
+        if (!rule->restriction || !rule->restriction->ahead)
+            return;
+        rule->restriction->ahead(evaluation, rule);
+    }
+}
+
 static Verdict evaluate_rules(Evaluation *evaluation, const List *list)
 {
     for (guint i = 0; i < list->rules->len && !evaluation->decision->discard; i++) {
@@ -174,6 +190,8 @@ static Verdict evaluate_rules(Evaluation *evaluation, const List *list)
             note(evaluation, "warning: restriction `%s' after `%s' is ignored", (rule + 1)->word,
                  rule->restriction->name);
         Verdict verdict = evaluate_rule(evaluation, rule);
+        if (verdict == VERDICT_NEED)
+            ask_ahead(evaluation, list, i + 1);
         if (evaluation->warn_if_reject >= evaluation->depth)
             evaluation->warn_if_reject = 0;
         if (verdict != VERDICT_NEXT)

@@ -12,6 +12,7 @@ static void clear_rule(void *data)
     g_free(rule->word);
     g_free(rule->text);
     g_free(rule->problem);
+    dns_list_free(rule->dns_list);
     table_free(rule->table);
     policy_service_free(rule->policy);
 }
@@ -85,6 +86,21 @@ static const char *next_word(Compiler *compiler)
     return compiler->next < compiler->words->len ? g_ptr_array_index(compiler->words, compiler->next++) : NULL;
 }
 
+static bool add_dns_list(Compiler *compiler, const Restriction *restriction, const char *word, GError **error)
+{
+    Rule rule = {.word = g_strdup(word), .restriction = restriction};
+    const char *argument = next_word(compiler);
+    g_autoptr(GError) failure = NULL;
+
+    rule.dns_list = argument ? dns_list_new(argument, &failure) : NULL;
+    if (!failure)
+        return add_rule(compiler, rule);
+    g_free(rule.word);
+    if (!compiler->in_table)
+        return fail(error, "restriction %s: %s", word, failure->message);
+    return add_problem(compiler, word, g_strdup_printf("restriction %s: %s", word, failure->message));
+}
+
 static bool add_restriction(Compiler *compiler, const Restriction *restriction, const char *word, GError **error)
 {
     bool has_argument = restriction->argument == ARGUMENT_TABLE || restriction->argument == ARGUMENT_TEXT ||
@@ -93,6 +109,8 @@ static bool add_restriction(Compiler *compiler, const Restriction *restriction, 
 
     if (restriction->argument == ARGUMENT_POLICY)
         return add_policy(compiler, restriction, argument, error);
+    if (restriction->argument == ARGUMENT_LIST)
+        return add_dns_list(compiler, restriction, word, error);
     if (restriction->argument != ARGUMENT_TABLE)
         return add_rule(compiler,
                         (Rule){.word = g_strdup(word), .restriction = restriction, .text = g_strdup(argument)});

@@ -108,15 +108,27 @@ static Verdict finish(Search *search, const char *what, const char *class)
                                              .value = search->value});
 }
 
+Verdict check_host_access(Evaluation *evaluation, const Table *table, const Host *host, bool *ret_found)
+{
+    g_auto(Search) search = {.evaluation = evaluation, .table = table};
+
+    if (host->name)
+        try_domain(&search, host->name);
+    search.is_part = false;
+    if (host->addr && search.result == TABLE_ABSENT)
+        try_address(&search, host->addr);
+    *ret_found = search.result != TABLE_ABSENT;
+    return finish(&search, host->what, host->class);
+}
+
 Verdict check_client_access(Evaluation *evaluation, const Rule *rule)
 {
-    g_auto(Search) search = {.evaluation = evaluation, .table = rule->table};
+    const AccessFacts *facts = evaluation->facts;
+    bool found;
 
-    try_domain(&search, evaluation->facts->client_name);
-    search.is_part = false;
-    if (search.result == TABLE_ABSENT)
-        try_address(&search, evaluation->facts->client_addr);
-    return finish(&search, evaluation->client, "Client host");
+    return check_host_access(evaluation, rule->table,
+                             &(Host){facts->client_name, facts->client_addr, evaluation->client, "Client host"},
+                             &found);
 }
 
 static Verdict check_domain_access(Evaluation *evaluation, const Rule *rule, const char *domain, const char *class)

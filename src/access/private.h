@@ -5,6 +5,7 @@
  * the inquiry has an answer) or NEXT. */
 #pragma once
 #include "access/access.h"
+#include "access/dns_list.h"
 #include "table/match.h"
 #include "table/table.h"
 
@@ -24,6 +25,7 @@ typedef enum {
     ARGUMENT_NONE,
     ARGUMENT_TABLE,
     ARGUMENT_POLICY, /* the next word, a policy service */
+    ARGUMENT_LIST,   /* a DNS list; NULL where there is none */
     ARGUMENT_TEXT,   /* the next word, as it is; NULL where there is none */
     ARGUMENT_FINAL,  /* none, and what follows in the list is never reached */
 } ArgumentKind;
@@ -32,6 +34,7 @@ typedef struct {
     const char *name;
     RestrictionFunc *function;
     ArgumentKind argument;
+    RestrictionFunc *ahead; /* puts its questions while one before it waits for an answer; NULL */
 } Restriction;
 
 /* restrictions.c. NULL: no such restriction. is_unsupported: Postfix has it, and nothing here does what it does. */
@@ -44,6 +47,7 @@ struct Rule {
     Table *table;                   /* ARGUMENT_TABLE, or alone */
     char *text;                     /* ARGUMENT_TEXT */
     PolicyService *policy;          /* ARGUMENT_POLICY */
+    DnsList *dns_list;              /* ARGUMENT_LIST */
     const List *class;              /* the list of a restriction class */
     char *problem;                  /* why it cannot be evaluated: logged when it should be, and a 451 */
 };
@@ -74,7 +78,13 @@ struct Access {
     bool parents_match; /* smtpd_access_maps is in parent_domain_matches_subdomains */
     char *delimiters, *null_key;
     gint64 reject_code, defer_code, map_reject_code, map_defer_code, relay_code, invalid_code, non_fqdn_code,
-        multi_bounce_code;
+        multi_bounce_code, unknown_client_code, unknown_hostname_code, unknown_address_code, rbl_code;
+    bool defer_unknown_hostname, defer_unknown_address; /* tempfail_action is defer: at once, not only if permitted */
+    bool ipv4, ipv6;                                    /* inet_protocols */
+    Tables *rbl_replies;
+    char *rbl_reply, *expansion_filter, *hostname;
+    MatchList *mx_backup_networks;
+    bool mx_backup_anywhere; /* there are none */
     Unverified unverified_sender, unverified_recipient;
     gint64 probe_wait_ms; /* for a result that is not there yet */
     GHashTable *classes;  /* name to List */
@@ -143,6 +153,57 @@ void unverified_read(Access *access, const Config *config);
 /* ---- policy.c ---- */
 #define POLICY_ARGUMENT_MISSING "restriction check_policy_service must be followed by transport:server"
 RestrictionFunc check_policy_service;
+
+/* A name and its parents, then, where they are absent, an address and its networks; each may be NULL. */
+typedef struct {
+    const char *name, *addr;
+    const char *what, *class; /* as replies show it */
+} Host;
+/* *ret_found: there was something, which may say to go on. */
+Verdict check_host_access(Evaluation *evaluation, const Table *table, const Host *host, bool *ret_found);
+
+/* ---- restrictions.c ---- */
+typedef enum { DESTINATION_OURS, DESTINATION_ELSEWHERE, DESTINATION_UNCERTAIN } Destination;
+Destination find_destination(const Evaluation *evaluation); /* of the recipient */
+Verdict refuse_invalid_literal(Evaluation *evaluation);     /* a HELO name that begins with '[', unless it is good */
+
+/* ---- dns.c ---- */
+/* What DNS says; NULL: VERDICT_NEED. Owned by the inquiry. A session asks each question once. */
+const DnsAnswer *ask_dns(Evaluation *evaluation, const char *name, DnsType type);
+const char *dns_trouble(const DnsAnswer *answer);     /* why there are no records, as h_errno(3) puts it */
+const char *address_trouble(const DnsAnswer *answer); /* the same of addresses, as getaddrinfo(3) does */
+/* The host of an address as it was given: behind its last '@', or all of it. */
+const char *domain_of(const char *address);
+/* Asks about the addresses of hosts from the one at start on, as many as may be asked at once. */
+void ask_addresses_ahead(Evaluation *evaluation, const DnsAnswer *hosts, guint start);
+
+/* ---- unknown.c ---- */
+RestrictionFunc reject_unknown_client_hostname, reject_unknown_reverse_client_hostname, reject_unknown_helo_hostname,
+    reject_unknown_sender_domain, reject_unknown_recipient_domain;
+
+/* ---- servers.c ---- */
+RestrictionFunc check_client_mx_access, check_client_ns_access, check_client_a_access, check_reverse_client_mx_access,
+    check_reverse_client_ns_access, check_reverse_client_a_access, check_helo_mx_access, check_helo_ns_access,
+    check_helo_a_access, check_sender_mx_access, check_sender_ns_access, check_sender_a_access,
+    check_recipient_mx_access, check_recipient_ns_access, check_recipient_a_access,
+    check_reverse_client_hostname_access;
+
+/* ---- listed.c ---- */
+RestrictionFunc reject_rbl_client, reject_rhsbl_client, reject_rhsbl_reverse_client, reject_rhsbl_helo,
+    reject_rhsbl_sender, reject_rhsbl_recipient, permit_dnswl_client, permit_rhswl_client;
+RestrictionFunc ask_address_list, ask_client_list, ask_reverse_client_list, ask_helo_list, ask_sender_list,
+    ask_recipient_list;
+
+/* ---- listed_reply.c ---- */
+typedef struct {
+    const DnsList *list;
+    const char *what, *class; /* what is listed */
+    const char *reason;       /* the list's own text; "" for none */
+} Listing;
+Verdict refuse_listed(Evaluation *evaluation, const Listing *listing);
+
+/* ---- mx_backup.c ---- */
+RestrictionFunc permit_mx_backup;
 
 /* ---- action.c ---- */
 /* What was found in a table. */

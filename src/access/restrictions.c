@@ -104,7 +104,7 @@ static Verdict refuse_helo(Evaluation *evaluation, gint64 code, const char *text
             .code = code, .dsn = "5.5.2", .what = evaluation->facts->helo, .class = "Helo command", .text = text});
 }
 
-static Verdict reject_invalid_literal(Evaluation *evaluation)
+Verdict refuse_invalid_literal(Evaluation *evaluation)
 {
     if (hostname_is_literal(evaluation->facts->helo))
         return VERDICT_NEXT;
@@ -118,7 +118,7 @@ static Verdict reject_invalid_helo_hostname(Evaluation *evaluation, const Rule *
     if (!helo)
         return VERDICT_NEXT;
     if (*helo == '[')
-        return reject_invalid_literal(evaluation);
+        return refuse_invalid_literal(evaluation);
     g_autofree char *name = without_last_dot(helo);
     if (hostname_is_valid(name) || hostname_is_address(name))
         return VERDICT_NEXT;
@@ -132,7 +132,7 @@ static Verdict reject_non_fqdn_helo_hostname(Evaluation *evaluation, const Rule 
     if (!helo)
         return VERDICT_NEXT;
     if (*helo == '[')
-        return reject_invalid_literal(evaluation);
+        return refuse_invalid_literal(evaluation);
     g_autofree char *name = without_last_dot(helo);
     if (hostname_is_valid(name) && strchr(name, '.'))
         return VERDICT_NEXT;
@@ -213,9 +213,7 @@ static Verdict reject_multi_recipient_bounce(Evaluation *evaluation, const Rule 
 
 /* ---- Relaying ---- */
 
-typedef enum { DESTINATION_OURS, DESTINATION_ELSEWHERE, DESTINATION_UNCERTAIN } Destination;
-
-static Destination find_destination(const Evaluation *evaluation)
+Destination find_destination(const Evaluation *evaluation)
 {
     const Route *route = evaluation->access->route;
 
@@ -322,6 +320,43 @@ static const Restriction restrictions[] = {
 
     {"check_policy_service", check_policy_service, ARGUMENT_POLICY},
 
+    {"reject_unknown_client_hostname", reject_unknown_client_hostname, ARGUMENT_NONE},
+    {"reject_unknown_client", reject_unknown_client_hostname, ARGUMENT_NONE},
+    {"reject_unknown_reverse_client_hostname", reject_unknown_reverse_client_hostname, ARGUMENT_NONE},
+    {"reject_unknown_helo_hostname", reject_unknown_helo_hostname, ARGUMENT_NONE},
+    {"reject_unknown_hostname", reject_unknown_helo_hostname, ARGUMENT_NONE},
+    {"reject_unknown_sender_domain", reject_unknown_sender_domain, ARGUMENT_NONE},
+    {"reject_unknown_address", reject_unknown_sender_domain, ARGUMENT_NONE},
+    {"reject_unknown_recipient_domain", reject_unknown_recipient_domain, ARGUMENT_NONE},
+    {"permit_mx_backup", permit_mx_backup, ARGUMENT_NONE},
+
+    {"reject_rbl_client", reject_rbl_client, ARGUMENT_LIST, ask_address_list},
+    {"reject_rbl", reject_rbl_client, ARGUMENT_LIST, ask_address_list},
+    {"reject_rhsbl_client", reject_rhsbl_client, ARGUMENT_LIST, ask_client_list},
+    {"reject_rhsbl_reverse_client", reject_rhsbl_reverse_client, ARGUMENT_LIST, ask_reverse_client_list},
+    {"reject_rhsbl_helo", reject_rhsbl_helo, ARGUMENT_LIST, ask_helo_list},
+    {"reject_rhsbl_sender", reject_rhsbl_sender, ARGUMENT_LIST, ask_sender_list},
+    {"reject_rhsbl_recipient", reject_rhsbl_recipient, ARGUMENT_LIST, ask_recipient_list},
+    {"permit_dnswl_client", permit_dnswl_client, ARGUMENT_LIST, ask_address_list},
+    {"permit_rhswl_client", permit_rhswl_client, ARGUMENT_LIST, ask_client_list},
+
+    {"check_client_a_access", check_client_a_access, ARGUMENT_TABLE},
+    {"check_client_mx_access", check_client_mx_access, ARGUMENT_TABLE},
+    {"check_client_ns_access", check_client_ns_access, ARGUMENT_TABLE},
+    {"check_reverse_client_hostname_access", check_reverse_client_hostname_access, ARGUMENT_TABLE},
+    {"check_reverse_client_hostname_a_access", check_reverse_client_a_access, ARGUMENT_TABLE},
+    {"check_reverse_client_hostname_mx_access", check_reverse_client_mx_access, ARGUMENT_TABLE},
+    {"check_reverse_client_hostname_ns_access", check_reverse_client_ns_access, ARGUMENT_TABLE},
+    {"check_helo_a_access", check_helo_a_access, ARGUMENT_TABLE},
+    {"check_helo_mx_access", check_helo_mx_access, ARGUMENT_TABLE},
+    {"check_helo_ns_access", check_helo_ns_access, ARGUMENT_TABLE},
+    {"check_sender_a_access", check_sender_a_access, ARGUMENT_TABLE},
+    {"check_sender_mx_access", check_sender_mx_access, ARGUMENT_TABLE},
+    {"check_sender_ns_access", check_sender_ns_access, ARGUMENT_TABLE},
+    {"check_recipient_a_access", check_recipient_a_access, ARGUMENT_TABLE},
+    {"check_recipient_mx_access", check_recipient_mx_access, ARGUMENT_TABLE},
+    {"check_recipient_ns_access", check_recipient_ns_access, ARGUMENT_TABLE},
+
     {"check_client_access", check_client_access, ARGUMENT_TABLE},
     {"check_helo_access", check_helo_access, ARGUMENT_TABLE},
     {"check_sender_access", check_sender_access, ARGUMENT_TABLE},
@@ -331,50 +366,15 @@ static const Restriction restrictions[] = {
 
 /* Postfix has these. Who relies on them must not be served without. */
 static const char *const unsupported[] = {
-    "reject_unknown_client_hostname",
-    "reject_unknown_client",
-    "reject_unknown_reverse_client_hostname",
-    "reject_unknown_forward_client_hostname",
-    "reject_unknown_helo_hostname",
-    "reject_unknown_hostname",
-    "reject_unknown_sender_domain",
-    "reject_unknown_recipient_domain",
-    "reject_unknown_address",
     "reject_plaintext_session",
     "reject_sender_login_mismatch",
     "reject_known_sender_login_mismatch",
     "reject_authenticated_sender_login_mismatch",
     "reject_unauthenticated_sender_login_mismatch",
-    "reject_rbl_client",
-    "reject_rbl",
-    "reject_rhsbl_client",
-    "reject_rhsbl_reverse_client",
-    "reject_rhsbl_helo",
-    "reject_rhsbl_sender",
-    "reject_rhsbl_recipient",
-    "permit_dnswl_client",
-    "permit_rhswl_client",
-    "permit_mx_backup",
     "permit_tls_clientcerts",
     "permit_tls_all_clientcerts",
     "check_ccert_access",
     "check_sasl_access",
-    "check_reverse_client_hostname_access",
-    "check_client_a_access",
-    "check_client_mx_access",
-    "check_client_ns_access",
-    "check_reverse_client_hostname_a_access",
-    "check_reverse_client_hostname_mx_access",
-    "check_reverse_client_hostname_ns_access",
-    "check_helo_a_access",
-    "check_helo_mx_access",
-    "check_helo_ns_access",
-    "check_sender_a_access",
-    "check_sender_mx_access",
-    "check_sender_ns_access",
-    "check_recipient_a_access",
-    "check_recipient_mx_access",
-    "check_recipient_ns_access",
 };
 
 const Restriction *restriction_find(const char *name)

@@ -20,6 +20,13 @@ typedef const char *ExpandLookup(const char *name, void *data);
 /* Caller frees. NULL: error says what is wrong, as in `truncated macro reference: "${foo"`. */
 char *expand_text(const char *text, ExpandLookup *lookup, void *data, GError **error);
 
+/* For text that strangers get to see. The value of a name is text, never a template; octets of it that are not in allowed
+ * (smtpd_expansion_filter, with its escapes) become '_'. value() gives NULL for what is not known now, and sets *ret_exists to
+ * false for names that there are not: these are added to unknown. Otherwise as expand_text(). */
+typedef const char *ExpandValue(void *data, const char *name, bool *ret_exists);
+char *expand_values(const char *text, const char *allowed, ExpandValue *value, void *data, GPtrArray *unknown,
+                    GError **error);
+
 /* Calls seen() for each name that text refers to itself, in whichever branch; what is malformed is passed over. */
 typedef void ExpandSeen(const char *name, void *data);
 void expand_names(const char *text, ExpandSeen *seen, void *data);

@@ -74,7 +74,7 @@ static char *strings_text(const guint8 *data, size_t len)
         if (data[at] >= len - at)
             return NULL;
         for (size_t i = 1; i <= data[at]; i++)
-            g_string_append_c(text, g_ascii_isprint(data[at + i]) ? (char)data[at + i] : '?');
+            g_string_append_c(text, g_ascii_isprint(data[at + i]) ? (char)data[at + i] : ' ');
     }
     return len == 0 ? NULL : g_string_free(g_steal_pointer(&text), FALSE);
 }
@@ -118,14 +118,18 @@ void dns_answer_add(DnsAnswer *answer, DnsType type, const void *data, size_t le
     }
 }
 
-/* Beside other mail exchangers the root is none (RFC 7505 section 3). */
-static void drop_root(DnsAnswer *answer)
+/* Whoever says that the domain takes no mail is believed, whatever else is said (RFC 7505 section 3 has nothing beside
+ * it). */
+static void keep_root_alone(DnsAnswer *answer)
 {
-    for (guint i = 0; i < answer->records->len && answer->records->len > 1;)
-        if (dns_answer_record(answer, i)->text[0] == '\0')
-            g_array_remove_index(answer->records, i);
-        else
-            i++;
+    bool has_root = false;
+
+    for (guint i = 0; i < answer->records->len; i++)
+        has_root |= dns_answer_record(answer, i)->text[0] == '\0';
+    if (!has_root)
+        return;
+    g_array_set_size(answer->records, 0);
+    dns_answer_add_text(answer, 0, "");
 }
 
 static int compare_preferences(const void *a, const void *b)
@@ -138,7 +142,7 @@ static int compare_preferences(const void *a, const void *b)
 void dns_answer_finish(DnsAnswer *answer, DnsType type)
 {
     if (type == DNS_MX) {
-        drop_root(answer);
+        keep_root_alone(answer);
         g_array_sort(answer->records, compare_preferences);
     }
     answer->status = answer->records->len > 0 ? DNS_OK : DNS_MALFORMED;

@@ -26,8 +26,9 @@ typedef enum {
 
 typedef struct {
     unsigned preference; /* MX */
-    char *text; /* A, AAAA: as inet_ntop() writes it. MX, NS, PTR: a host name without the last dot, or digits and
-                   dots (not PTR); MX: "" for the root. TXT: the strings joined, '?' for what isn't printable ASCII */
+    char *
+        text; /* A, AAAA: as inet_ntop() writes it. MX, NS, PTR: a host name without the last dot, or digits and
+                 dots (not PTR); MX: "" for the root. TXT: the strings joined, a blank for what isn't printable ASCII */
 } DnsRecord;
 
 typedef struct {
@@ -51,5 +52,5 @@ static inline const DnsRecord *dns_answer_record(const DnsAnswer *answer, guint 
 {
     return &g_array_index(answer->records, DnsRecord, i);
 }
-/* The domain takes no mail (RFC 7505): its only MX is the root. */
+/* The domain takes no mail (RFC 7505): an MX of it is the root, and the only one then. */
 bool dns_answer_is_null_mx(const DnsAnswer *answer);

@@ -19,6 +19,7 @@ static bool set_options(struct ub_ctx *ub, GError **error)
         {"infra-keep-probing:", "yes"},
         /* Questions on the network at once, and the cache: the library's own (16, 1 MB) are for small programs. */
         {"outgoing-range:", "256"},
+        {"rrset-roundrobin:", "no"}, /* the texts of a list are read in their order */
         {"msg-cache-size:", "4m"},
         {"rrset-cache-size:", "8m"},
     };

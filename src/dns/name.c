@@ -50,17 +50,22 @@ char *dns_name_from_wire(const void *data, size_t len)
     return g_string_free(g_steal_pointer(&name), FALSE);
 }
 
-char *dns_name_of_address(int family, const void *address)
+char *dns_name_of_reversed(int family, const void *address)
 {
     const guint8 *octets = address;
     GString *name = g_string_new(NULL);
 
-    if (family == AF_INET) {
-        g_string_printf(name, "%u.%u.%u.%u.in-addr.arpa.", octets[3], octets[2], octets[1], octets[0]);
-    } else {
+    if (family == AF_INET)
+        g_string_printf(name, "%u.%u.%u.%u", octets[3], octets[2], octets[1], octets[0]);
+    else
         for (int i = 15; i >= 0; i--)
-            g_string_append_printf(name, "%x.%x.", octets[i] & 15u, octets[i] >> 4u);
-        g_string_append(name, "ip6.arpa.");
-    }
+            g_string_append_printf(name, "%s%x.%x", i < 15 ? "." : "", octets[i] & 15u, octets[i] >> 4u);
     return g_string_free(name, FALSE);
+}
+
+char *dns_name_of_address(int family, const void *address)
+{
+    g_autofree char *reversed = dns_name_of_reversed(family, address);
+
+    return g_strconcat(reversed, family == AF_INET ? ".in-addr.arpa." : ".ip6.arpa.", NULL);
 }

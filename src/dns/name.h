@@ -14,6 +14,9 @@ bool dns_name_is_valid(const char *name);
  * name, or none that dns_name_is_valid() but for being digits and dots alone. The caller frees. */
 char *dns_name_from_wire(const void *data, size_t len);
 
+/* "4.3.2.1", or the 32 digits of an IPv6 address, as lists of addresses have them in DNS (RFC 5782 section 2). The
+ * caller frees. */
+char *dns_name_of_reversed(int family, const void *address);
 /* "4.3.2.1.in-addr.arpa." or its ip6.arpa counterpart. address: 4 octets (AF_INET) or 16 (AF_INET6). The caller frees.
  */
 char *dns_name_of_address(int family, const void *address);

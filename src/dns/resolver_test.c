@@ -612,7 +612,7 @@ static const struct {
     {"six.example.org", DNS_AAAA, "ok 0:2001:db8::1"},
     {"six.example.org", DNS_A, "none"},
     {"2.2.0.192.in-addr.arpa", DNS_PTR, "ok 0:forged.example.org"},
-    {"nullmx.example.org", DNS_MX, "ok 10:"},
+    {"nullmx.example.org", DNS_MX, "ok 0:"},
     {"badmx.example.org", DNS_MX, "malformed"},
     {"alias.example.org", DNS_MX, "ok 10:mail.example.org"},
     {"nomx.example.org", DNS_MX, "none"},

@@ -38,6 +38,8 @@ void client_set_identity(Smtpd *smtpd, const char *name, const char *reverse_nam
     g_free(client->text);
     client->name = parts[0];
     client->reverse_name = parts[1];
+    client->name_status = strcmp(name, "unknown") == 0 ? DNS_NOT_FOUND : DNS_OK;
+    client->reverse_name_status = strcmp(reverse_name, "unknown") == 0 ? DNS_NOT_FOUND : DNS_OK;
     client->addr = parts[2];
     client->port = parts[3];
     client->text = text;
@@ -86,6 +88,8 @@ static void take_name(Smtpd *smtpd, PeerName *found)
     if (found->warning)
         log_warning("%s", found->warning);
     client_set_identity(smtpd, found->name, found->reverse, smtpd->connection.addr, smtpd->connection.port);
+    smtpd->client.name_status = found->status;
+    smtpd->client.reverse_name_status = found->reverse_status;
     peer_name_free(found);
 }
 

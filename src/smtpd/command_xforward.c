@@ -54,6 +54,10 @@ static void become(Smtpd *smtpd, const XfAttrs *attrs)
     transaction_end(smtpd, true);
     client_reset(smtpd);
     client_set_identity(smtpd, name, reverse, addr, port);
+    if (attrs->tempunavail & (1u << XF_NAME))
+        client->name_status = DNS_TEMPORARY;
+    if (attrs->tempunavail & (1u << XF_REVERSE_NAME))
+        client->reverse_name_status = DNS_TEMPORARY;
     smtpd->session->esmtp = g_ascii_strcasecmp(protocol, "ESMTP") == 0;
     smtpd->protocol = smtpd->session->esmtp ? "ESMTP" : "SMTP";
     g_clear_pointer(&smtpd->helo, g_free);

@@ -42,6 +42,7 @@ typedef struct {
 /* Who speaks to us, and what that gives. Anew after XCLIENT. */
 typedef struct {
     char *name, *reverse_name; /* "unknown" where there is none */
+    DnsStatus name_status, reverse_name_status;
     char *addr, *port;
     char *text; /* "name[addr]": session->peer */
     bool name_asked;

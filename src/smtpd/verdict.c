@@ -20,6 +20,8 @@ AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state)
         .client_name = smtpd->client.name,
         .client_addr = smtpd->client.addr,
         .client_port = smtpd->client.port,
+        .client_name_status = smtpd->client.name_status,
+        .reverse_name_status = smtpd->client.reverse_name_status,
         .helo = smtpd->helo,
         .protocol = smtpd->protocol,
         .improper_pipelining = smtpd->session->early_talked,
@@ -34,6 +36,7 @@ AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state)
         .policy = smtpd->service->policy,
         .behind_proxy_filter = smtpd->service->sink->is_proxy,
         .inquiry = smtpd->inquiry,
+        .resolver = smtpd->service->resolver,
     };
 
     if (transaction) {
