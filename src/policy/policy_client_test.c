@@ -26,8 +26,8 @@ typedef struct {
     const char *replies[CONNECTIONS_MAX][REPLIES_MAX];
     int listener, port;
     _Atomic int connections, requests;
-    pthread_t thread;
-    GMutex lock;
+    pthread_t thread, serving[CONNECTIONS_MAX];
+    pthread_mutex_t lock;
     GString *heard; /* "CONNECTION:INSTANCE " of each request */
 } Server;
 
@@ -46,9 +46,9 @@ static bool read_request(Serving *serving)
             return false;
         g_string_append_c(request, octet);
     }
-    g_mutex_lock(&serving->server->lock);
+    pthread_mutex_lock(&serving->server->lock);
     g_string_append_printf(serving->server->heard, "%d:%.*s ", serving->number, (int)request->len - 2, request->str);
-    g_mutex_unlock(&serving->server->lock);
+    pthread_mutex_unlock(&serving->server->lock);
     serving->server->requests++;
     return true;
 }
@@ -78,18 +78,15 @@ static void *serve(void *data)
 static void *listen_loop(void *data)
 {
     Server *server = data;
-    pthread_attr_t detached;
 
-    pthread_attr_init(&detached);
-    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
     for (;;) {
         int fd = accept(server->listener, NULL, NULL);
         if (fd < 0)
             return NULL;
         Serving *serving = g_new0(Serving, 1);
         *serving = (Serving){.server = server, .fd = fd, .number = server->connections++};
-        pthread_t thread;
-        g_assert(pthread_create(&thread, &detached, serve, serving) == 0);
+        g_assert(serving->number < CONNECTIONS_MAX);
+        g_assert(pthread_create(&server->serving[serving->number], NULL, serve, serving) == 0);
     }
 }
 
@@ -104,7 +101,7 @@ static void server_start(Server *server)
     assert_int_equal(getsockname(server->listener, (struct sockaddr *)&address, &len), 0);
     server->port = ntohs(address.sin_port);
     server->heard = g_string_new(NULL);
-    g_mutex_init(&server->lock);
+    pthread_mutex_init(&server->lock, NULL);
     assert_int_equal(pthread_create(&server->thread, NULL, listen_loop, server), 0);
 }
 
@@ -112,6 +109,9 @@ static void server_stop(Server *server)
 {
     shutdown(server->listener, SHUT_RDWR);
     pthread_join(server->thread, NULL);
+    for (int i = 0; i < server->connections; i++)
+        pthread_join(server->serving[i], NULL);
+    pthread_mutex_destroy(&server->lock);
     close(server->listener);
     g_string_free(server->heard, TRUE);
 }
