@@ -6,7 +6,7 @@ import re
 import sys
 
 SRC = pathlib.Path(__file__).resolve().parent.parent / 'src'
-STAGES = ('smtpd', 'filter', 'qmgr', 'delivery', 'master')
+STAGES = ('smtpd', 'filter', 'spawn', 'qmgr', 'delivery', 'master')
 
 
 def main():

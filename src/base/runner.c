@@ -29,7 +29,7 @@ static void plan_clear(RunnerPlan *plan)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(RunnerPlan, plan_clear)
 
-static bool plan_user(RunnerPlan *plan, const char *name, GError **error)
+static bool plan_user(RunnerPlan *plan, const char *name, const char *group_name, GError **error)
 {
     const struct passwd *user = getpwnam(name);
 
@@ -43,6 +43,14 @@ static bool plan_user(RunnerPlan *plan, const char *name, GError **error)
     plan->uid = user->pw_uid;
     plan->gid = user->pw_gid;
     plan->groups = g_new(gid_t, GROUPS_MAX);
+    if (group_name) {
+        const struct group *group = getgrnam(group_name);
+        if (!group)
+            return fail(error, "unknown group \"%s\"", group_name);
+        plan->gid = plan->groups[0] = group->gr_gid;
+        plan->group_count = 1;
+        return true;
+    }
     plan->group_count = GROUPS_MAX;
     if (getgrouplist(name, user->pw_gid, plan->groups, &plan->group_count) < 0)
         return fail(error, "user \"%s\" is in more than %d groups", name, GROUPS_MAX);
@@ -59,7 +67,7 @@ static bool plan_new(RunnerPlan *plan, const RunnerProgram *program, GError **er
         return fail(error, "\"%s\" is no absolute path of a program", program->program);
     if (access(program->program, X_OK) < 0)
         return fail_errno(error, "program %s", program->program);
-    return !program->user || plan_user(plan, program->user, error);
+    return !program->user || plan_user(plan, program->user, program->group, error);
 }
 
 Runner *runner_start(const RunnerProgram *program, GError **error)

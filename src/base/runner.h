@@ -16,6 +16,7 @@ typedef struct Runner Runner;
 typedef struct {
     const char *program;   /* absolute path */
     const char *user;      /* whose it runs; NULL: ours */
+    const char *group;     /* with user: its group; NULL: the user's own and all that it is in */
     const char *directory; /* working directory; private copies are made there too */
     guint64 memory_limit;  /* octets of address space (RLIMIT_AS); 0: none */
     guint cpu_limit;       /* seconds of processor time; 0: none */

@@ -5,6 +5,7 @@
 #include "master/dirs.h"
 #include "master/listen.h"
 #include "smtpd/smtpd.h"
+#include "spawn/spawn.h"
 
 #include <string.h>
 #include <sys/resource.h>
@@ -118,6 +119,13 @@ static void check_permissions(const Plan *plan, const Owner *owner)
 
 /* ---- What the services find only when they start ---- */
 
+static bool check_spawn(const Plan *plan, const Service *line, const ConfigScope *scope, GError **error)
+{
+    g_autoptr(Config) view = config_new(plan->main_cf, scope, error);
+
+    return view && spawn_check(view, line->arguments, error);
+}
+
 static bool check_service(const Plan *plan, const Service *line, GError **error)
 {
     g_autoptr(GPtrArray) overrides = plan_overrides(plan, line);
@@ -129,6 +137,8 @@ static bool check_service(const Plan *plan, const Service *line, GError **error)
         is_good = smtpd_check(plan->main_cf, &scope, line->maxproc, error);
     else if (strcmp(line->command, "filter") == 0)
         is_good = filter_check(plan->main_cf, &scope, error);
+    else if (strcmp(line->command, "spawn") == 0)
+        is_good = check_spawn(plan, line, &scope, error);
     if (!is_good)
         g_prefix_error(error, "%s/master.cf: line %d: ", plan->config_dir, line->line);
     return is_good;
@@ -171,7 +181,7 @@ static void check_descriptors(const Plan *plan)
         const PlanService *service = g_ptr_array_index(plan->services, i);
         const Service *line = service->line;
         bool fits = line->maxproc > 0 && (unsigned long long)line->maxproc <= room;
-        if (service->program->kind == PROGRAM_SERVER && !fits)
+        if (service->program->kind == PROGRAM_SERVER && !service->program->takes_arguments && !fits)
             log_warning("%s/master.cf: line %d: %llu sessions fit into the limit of %llu descriptors (RLIMIT_NOFILE), "
                         "maxproc is %d%s",
                         plan->config_dir, line->line, room, max, line->maxproc, line->maxproc == 0 ? ", no limit" : "");

@@ -7,6 +7,7 @@
 #include "filter/filter.h"
 #include "qmgr/qmgr.h"
 #include "smtpd/smtpd.h"
+#include "spawn/spawn.h"
 #include "table/table.h"
 
 #include <malloc.h>
@@ -22,6 +23,7 @@ typedef struct {
 
 static const ServiceMain mains[] = {
     {"smtpd", .with_file = smtpd_main},      {"filter", .with_file = filter_main},
+    {"spawn", .with_view = spawn_main},
     {"qmgr", .with_view = qmgr_main},        {"virtual", .with_view = delivery_main},
     {"smtp", .with_view = delivery_main},    {"error", .with_view = delivery_main},
     {"discard", .with_view = delivery_main},

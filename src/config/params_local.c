@@ -20,7 +20,7 @@ const Param param_rows_local[] = {
     {"command_expansion_filter", STRING, UNSUPPORTED,
      "1234567890!@%-_=+:,./abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", 1, 0, NULL, NULL,
      "Characters that survive in commands"},
-    {"command_time_limit", TIME, UNSUPPORTED, "1000s", 1, 0, NULL, NULL, "Time limit of commands"},
+    {"command_time_limit", TIME, SUPPORTED, "1000s", 1, 0, NULL, NULL, "Time limit of commands"},
     {"execution_directory_expansion_filter", STRING, UNSUPPORTED,
      "1234567890!@%-_=+:,./abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", 1, 0, NULL, NULL,
      "Characters that survive in command_execution_directory"},

@@ -52,7 +52,7 @@ const Param param_rows_process[] = {
     {"import_environment", STRING, UNSUPPORTED,
      "MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ XAUTHORITY DISPLAY LANG=C POSTLOG_SERVICE POSTLOG_HOSTNAME", 0, 0, NULL,
      NULL, "Environment that is kept"},
-    {"export_environment", STRING, UNSUPPORTED, "TZ MAIL_CONFIG LANG", 0, 0, NULL, NULL,
+    {"export_environment", STRING, SUPPORTED, "TZ MAIL_CONFIG LANG", 0, 0, NULL, NULL,
      "Environment that other programs get"},
     {"default_database_type", STRING, SUPPORTED, "hash", 1, 0, NULL, NULL, "Type of tables where commands name none"},
     {"berkeley_db_create_buffer_size", INT, NO_EFFECT, "16777216", 1, 0, NULL, NULL,

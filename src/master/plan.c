@@ -129,7 +129,7 @@ static bool check_endpoint(const Plan *plan, const Service *line, const Program 
     if (!fits)
         return fail(error, "%s/master.cf: line %d: program %s cannot serve an endpoint of this type", plan->config_dir,
                     line->line, line->command);
-    if (program->kind == PROGRAM_SERVER && line->arguments->len > 0)
+    if (program->kind == PROGRAM_SERVER && !program->takes_arguments && line->arguments->len > 0)
         return fail(error, "%s/master.cf: line %d: %s: unexpected command-line argument: %s", plan->config_dir,
                     line->line, line->command, (char *)g_ptr_array_index(line->arguments, 0));
     return true;

@@ -6,6 +6,7 @@
 static const Program programs[] = {
     {"smtpd", PROGRAM_SERVER},
     {"filter", PROGRAM_SERVER},
+    {"spawn", PROGRAM_SERVER, .takes_arguments = true},
     {"qmgr", PROGRAM_QMGR},
     {"oqmgr", PROGRAM_QMGR, .runs = "qmgr"},
     {"nqmgr", PROGRAM_QMGR, .runs = "qmgr"},
@@ -30,7 +31,6 @@ static const Program programs[] = {
     {"lmtp", PROGRAM_LATER, .note = "mail for such a transport is deferred"},
     {"local", PROGRAM_LATER, .note = "mail for such a transport is deferred"},
     {"pipe", PROGRAM_LATER, .note = "mail for such a transport is deferred"},
-    {"spawn", PROGRAM_LATER, .note = "nothing listens there"},
 
     {"dnsblog", PROGRAM_REFUSED, .note = "smtpd asks DNS lists itself: use reject_rbl_client"},
     {"postscreen", PROGRAM_REFUSED, .note = "let smtpd listen there; its restrictions take postscreen's place"},
