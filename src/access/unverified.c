@@ -39,10 +39,10 @@ static bool has_waited(const Evaluation *evaluation, const char *key)
     bool is_over = inquiry_slept(inquiry, end, wait_ms);
 
     for (gint64 step_ms = POLL_FIRST_MS, at_ms = 0; !is_over && at_ms < wait_ms;
-         step_ms = MIN(2 * step_ms, POLL_LAST_MS)) {
+         step_ms = MIN(2 * step_ms, MAX(POLL_LAST_MS, wait_ms / 20))) {
         at_ms += step_ms;
         g_autofree char *poll = g_strdup_printf("%s %" G_GINT64_FORMAT, key, at_ms);
-        if (!inquiry_slept(inquiry, poll, at_ms))
+        if (!inquiry_slept(inquiry, poll, step_ms)) /* since the one before it */
             break;
     }
     return is_over;

@@ -465,8 +465,11 @@ bool verify_cache_put(VerifyCache *cache, const char *address, const CacheEntry 
         return true;
     pthread_mutex_lock(&cache->lock);
     /* Somebody removed the file, which is how it is made anew: readers will look for it at its place. */
-    if (stat(cache->path, &status) < 0 || status.st_ino != cache->inode || status.st_dev != cache->device) {
+    bool is_there = stat(cache->path, &status) == 0;
+    if (!is_there || status.st_ino != cache->inode || status.st_dev != cache->device) {
         close_file(cache);
+        if (!is_there)
+            remove_file(cache); /* the locks of those who have the old one open are not the new one's */
         int code = open_file(cache);
         if (code != 0)
             complain(cache, "open", mdb_strerror(code));
