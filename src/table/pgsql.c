@@ -132,7 +132,9 @@ static bool send_query(Query *query, const char *text)
     return left == 0 || fail_query(query, DB_BROKEN, PQerrorMessage(query->conn));
 }
 
-/* Waits until PQgetResult() does not. */
+/* Waits until PQgetResult() does not. Limits hold between two reads of the library, which reads for as long as there is
+ * something and the message has not ended: a server that is both hostile and faster than we are can make it take in one
+ * whole message, a gigabyte at most, and only then is told off. */
 static bool receive(Query *query)
 {
     while (PQisBusy(query->conn)) {

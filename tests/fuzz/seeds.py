@@ -24,6 +24,8 @@ TARGETS = {
     "command": (["src/smtp/command_test.c", "src/mail/address_test.c", "tests/e2e/test_smtp.py"], BITS),
     "config": (["src/config/config_test.c", "src/config/lines_test.c", "src/config/findings_test.c",
                 "tests/e2e/test_config.py", "conf/main.cf"], [b""]),
+    "db_common": (["src/table/db_common_test.c"], [b"joe@a.example.com\nbox@x.test\nquery = ",
+                                                   b"joe@a.example.com\nbox@x.test\nquery = %s\nresult_format = ", b"joe\n\n"]),
     "decoder": (["src/smtp/decoder_test.c", "tests/e2e/test_smtp.py", "tests/e2e/test_proxy_content.py"], POLICIES),
     "delivery": (["src/spool/delivery_test.c", "src/mail/envelope_text_test.c"], [b""]),
     "envelope_text": (["src/mail/envelope_text_test.c"], [b""]),
