@@ -131,8 +131,8 @@ static void read_settings(Access *access, const Config *config)
     access->relay_first = config_bool(config, "smtpd_relay_before_recipient_restrictions");
     access->allow_routing = config_bool(config, "allow_untrusted_routing");
     access->check_senders = config_bool(config, "smtpd_reject_unlisted_sender");
-    access->check_recipients = config_bool(config, "smtpd_reject_unlisted_recipient") &&
-                               !lists_word(config, "receive_override_options", "no_unknown_recipient_checks");
+    access->anybody_exists = lists_word(config, "receive_override_options", "no_unknown_recipient_checks");
+    access->check_recipients = config_bool(config, "smtpd_reject_unlisted_recipient") && !access->anybody_exists;
     access->parents_match = lists_word(config, "parent_domain_matches_subdomains", "smtpd_access_maps");
     access->delimiters = g_strdup(config_string(config, "recipient_delimiter"));
     access->null_key = g_strdup(config_string(config, "smtpd_null_access_lookup_key"));
@@ -171,7 +171,9 @@ Access *access_new(const Config *config, const Route *route, GError **error)
     access->mx_backup_networks = match_list_new(
         "permit_mx_backup_networks", config_string(config, "permit_mx_backup_networks"),
         lists_word(config, "parent_domain_matches_subdomains", "permit_mx_backup_networks") ? MATCH_PARENT : 0, error);
-    if (!access->mynetworks || !access->mx_backup_networks)
+    access->permit_log = match_list_new("smtpd_log_access_permit_actions",
+                                        config_string(config, "smtpd_log_access_permit_actions"), 0, error);
+    if (!access->mynetworks || !access->mx_backup_networks || !access->permit_log)
         return NULL;
     access->rbl_replies = tables_open(config_string(config, "rbl_reply_maps"), error);
     if (!access->rbl_replies || !compile_lists(access, config, error) || !check_relaying(access, error))
@@ -206,7 +208,8 @@ bool access_blocks(const Access *access)
     GHashTableIter classes;
     gpointer class;
     bool blocks = match_list_blocks(access->mynetworks) || match_list_blocks(access->mx_backup_networks) ||
-                  tables_block(access->rbl_replies) || route_blocks(access->route);
+                  match_list_blocks(access->permit_log) || tables_block(access->rbl_replies) ||
+                  route_blocks(access->route);
 
     lists_of(access, lists);
     for (size_t i = 0; i < LISTS; i++)
@@ -262,6 +265,7 @@ void access_free(Access *access)
     g_free(access->rbl_reply);
     g_free(access->expansion_filter);
     g_free(access->hostname);
+    match_list_free(access->permit_log);
     g_free(access->delimiters);
     g_free(access->null_key);
     g_free(access->unverified_sender.reason);
@@ -354,7 +358,7 @@ static Verdict check_recipient_lists(Evaluation *evaluation)
 /* When all lists have permitted what one of them was not sure about. */
 static Verdict settle_deferral(Evaluation *evaluation)
 {
-    if (!evaluation->defer_if_permit || evaluation->decision->discard)
+    if (!evaluation->defer_if_permit)
         return VERDICT_NEXT;
     evaluation->warn_if_reject = 0;
     return refuse_with(evaluation, evaluation->defer_if_permit);

@@ -8,6 +8,7 @@
 typedef struct {
     Evaluation *evaluation;
     const Found *found;
+    const char *word;
     const char *text; /* trimmed; "" where there is none */
 } Action;
 
@@ -29,9 +30,11 @@ static Refusal refusal_of(const Action *action, gint64 code, const char *dsn, co
                      .text = *text ? text : default_text};
 }
 
-static Verdict act_permit(const Action *action)
+static Verdict permit_as(const Action *action)
 {
-    return VERDICT_OK;
+    const Found *found = action->found;
+
+    return allow(action->evaluation, &(Permission){action->word, found->what, found->class, found->table});
 }
 
 static Verdict act_dunno(const Action *action)
@@ -109,7 +112,7 @@ static Verdict act_discard(const Action *action)
 {
     note_trigger(action, "discard", *action->text ? action->text : "triggers DISCARD action");
     action->evaluation->decision->discard = true;
-    return VERDICT_OK;
+    return permit_as(action);
 }
 
 static Verdict warn_of_text(const Action *action, const char *need)
@@ -124,6 +127,11 @@ static Verdict act_filter(const Action *action)
     Decision *decision = action->evaluation->decision;
     g_autofree char *text = g_strdup_printf("triggers FILTER %s", action->text);
 
+    if (!*action->text) {
+        note(action->evaluation, "warning: access table %s entry \"%s\" has FILTER entry without value",
+             action->found->table, action->found->key);
+        return VERDICT_NEXT;
+    }
     if (!strchr(action->text, ':'))
         return warn_of_text(action, "transport:destination");
     note_trigger(action, "filter", text);
@@ -182,12 +190,13 @@ static Verdict act_prepend(const Action *action)
 typedef struct {
     const char *word;
     Verdict (*act)(const Action *action);
+    bool needs_mail;  /* what becomes of a message: nothing before there is one */
     bool needs_queue; /* nothing that a server in front of a filter can do */
 } ActionType;
 
 static const ActionType types[] = {
-    {"OK", act_permit},
-    {"RELAY", act_permit},
+    {"OK", permit_as},
+    {"RELAY", permit_as},
     {"DUNNO", act_dunno},
     {"REJECT", act_reject},
     {"DEFER", act_defer},
@@ -195,12 +204,12 @@ static const ActionType types[] = {
     {"DEFER_IF_REJECT", act_defer_if_reject},
     {"WARN", act_warn},
     {"INFO", act_info},
-    {"HOLD", act_hold, true},
-    {"DISCARD", act_discard, true},
-    {"FILTER", act_filter, true},
-    {"REDIRECT", act_redirect, true},
-    {"BCC", act_bcc, true},
-    {"PREPEND", act_prepend},
+    {"HOLD", act_hold, true, true},
+    {"DISCARD", act_discard, true, true},
+    {"FILTER", act_filter, true, true},
+    {"REDIRECT", act_redirect, true, true},
+    {"BCC", act_bcc, true, true},
+    {"PREPEND", act_prepend, true},
 };
 
 static const ActionType *find_type(const char *word)
@@ -213,6 +222,18 @@ static const ActionType *find_type(const char *word)
 
 static Verdict apply_type(const ActionType *type, const Action *action)
 {
+    if (type->needs_mail && strcmp(action->evaluation->facts->state, "ETRN") == 0) {
+        note(action->evaluation, "warning: access table %s: action %s is unavailable in smtpd_etrn_restrictions",
+             action->found->table, type->word);
+        return VERDICT_NEXT;
+    }
+    if (type->needs_mail && !action->evaluation->facts->sender) {
+        note(action->evaluation,
+             "warning: access table %s: with smtpd_delay_reject=no, action %s is always skipped in Client host or Helo "
+             "command restrictions",
+             action->found->table, type->word);
+        return VERDICT_NEXT;
+    }
     if (!type->needs_queue || !action->evaluation->facts->behind_proxy_filter)
         return type->act(action);
     note(action->evaluation, "warning: access table %s: with smtpd_proxy_filter specified, action %s is unavailable",
@@ -248,6 +269,10 @@ static Verdict apply_list(Evaluation *evaluation, const Found *found)
         note(evaluation, "warning: define a restriction class and specify its name instead.");
         return refuse_for_configuration(evaluation);
     }
+    if (evaluation->depth >= DEPTH_MAX) {
+        note(evaluation, "warning: access table %s entry %s causes unreasonable recursion", found->table, found->value);
+        return refuse_for_configuration(evaluation);
+    }
     list = list_new();
     list_compile(list, evaluation->access, found->value, true, NULL);
     const char *what = evaluation->what;
@@ -266,7 +291,7 @@ Verdict apply_action(Evaluation *evaluation, const Found *found)
     size_t len = strcspn(found->value, " \t");
     g_autofree char *word = g_strndup(found->value, len);
     g_autofree char *text = g_strstrip(g_strdup(found->value + len));
-    const Action action = {.evaluation = evaluation, .found = found, .text = text};
+    const Action action = {.evaluation = evaluation, .found = found, .word = word, .text = text};
     const ActionType *type = find_type(word);
 
     if (!*word && !*text) {
@@ -278,6 +303,6 @@ Verdict apply_action(Evaluation *evaluation, const Found *found)
     if (is_code(word) && *text)
         return apply_code(&action, word);
     if (*word && !*text && strspn(word, "0123456789") == len)
-        return VERDICT_OK;
+        return permit_as(&action);
     return apply_list(evaluation, found);
 }

@@ -16,6 +16,7 @@ static Access *make_access(void)
 
     access->classes = g_hash_table_new(g_str_hash, g_str_equal);
     access->mynetworks = match_list_new("mynetworks", "127.0.0.0/8", 0, NULL);
+    access->permit_log = match_list_new("smtpd_log_access_permit_actions", "static:all", 0, NULL);
     access->delimiters = g_strdup("+");
     access->null_key = g_strdup("<>");
     access->map_reject_code = access->reject_code = access->relay_code = 554;

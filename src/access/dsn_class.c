@@ -20,12 +20,12 @@ static const char *detail_for_class(unsigned number, const char *class)
 
 char *dsn_for_class(Evaluation *evaluation, const char *dsn, const char *class)
 {
-    bool is_address_status = strncmp(dsn + 1, ".1.", 3) == 0 && g_ascii_isdigit(dsn[4]) && !dsn[5] &&
-                             (unsigned)(dsn[4] - '0') < G_N_ELEMENTS(sender_codes);
-
-    if (!is_address_status)
+    if (strncmp(dsn + 1, ".1.", 3) != 0)
         return g_strdup(dsn);
-    g_autofree char *mapped = g_strdup_printf("%c.%s", dsn[0], detail_for_class((unsigned)(dsn[4] - '0'), class));
+    gint64 number = g_ascii_strtoll(dsn + 4, NULL, 10);
+    bool is_known = number >= 0 && number < (gint64)G_N_ELEMENTS(sender_codes);
+    g_autofree char *mapped =
+        g_strdup_printf("%c.%s", dsn[0], detail_for_class(is_known ? (unsigned)number : 0, class));
     if (strcmp(mapped, dsn) != 0)
         log_info("mapping DSN status %s into %s status %s", dsn, class,
                  mapped); /* without a queue id, so not in the decision */

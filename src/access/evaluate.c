@@ -3,11 +3,10 @@
 
 #include <string.h>
 
-#define DEPTH_MAX 100 /* of lists within lists */
 #define REPLY_MAX 510 /* octets of a reply's text, without CRLF */
 #define CODE_MIN 400
 #define CODE_MAX 599
-#define CODE_FALLBACK 450
+#define BAD_CODE_REPLY "450 4.7.1 Service unavailable"
 
 void note(Evaluation *evaluation, const char *format, ...)
 {
@@ -51,16 +50,19 @@ static char *compose(Evaluation *evaluation, const Refusal *refusal)
     g_autoptr(GString) reply = g_string_new(NULL);
     gint64 code = refusal->code;
 
-    if (code < CODE_MIN || code > CODE_MAX) {
-        note(evaluation, "warning: SMTP reply code configuration error: %d", (int)code);
-        code = CODE_FALLBACK;
-    }
-    g_string_printf(reply, "%d %d%s ", (int)code, (int)code / 100, refusal->dsn + 1);
+    bool is_code = code >= CODE_MIN && code <= CODE_MAX;
+
+    g_string_printf(reply, "%d %c%s ", (int)code, is_code ? (char)('0' + code / 100) : refusal->dsn[0],
+                    refusal->dsn + 1);
     if (refusal->what)
         g_string_append_printf(reply, "<%s>: ", refusal->what);
     if (refusal->class)
         g_string_append_printf(reply, "%s rejected: ", refusal->class);
     g_string_append(reply, refusal->text);
+    if (!is_code) {
+        note(evaluation, "warning: SMTP reply code configuration error: %s", reply->str);
+        return g_strdup(BAD_CODE_REPLY);
+    }
     return finish_reply(reply->str);
 }
 
@@ -71,8 +73,8 @@ static Verdict refuse_finished(Evaluation *evaluation, const char *reply)
         note_event(evaluation, "reject_warning", reply);
         return VERDICT_NEXT;
     }
-    if (evaluation->defer_if_reject && reply[0] == '5')
-        reply = evaluation->defer_if_reject;
+    if (evaluation->defer_if_reject && reply[0] == '5') /* neither is for sure: what might have been permitted first */
+        reply = evaluation->defer_if_permit ? evaluation->defer_if_permit : evaluation->defer_if_reject;
     evaluation->decision->kind = DECISION_REJECT;
     g_free(evaluation->decision->reply);
     evaluation->decision->reply = g_strdup(reply);
@@ -116,23 +118,48 @@ Verdict refuse_for_lookup(Evaluation *evaluation, const char *what)
 /* The first one counts: it is the problem that came first. */
 static void remember(Evaluation *evaluation, char **reply, const Refusal *refusal)
 {
-    if (*reply && !evaluation->warn_if_reject)
-        return;
-    g_autofree char *text = compose(evaluation, refusal);
-    if (evaluation->warn_if_reject)
-        note_event(evaluation, "reject_warning", text);
-    else
-        *reply = g_steal_pointer(&text);
+    if (!*reply)
+        *reply = compose(evaluation, refusal);
 }
 
 void defer_if_permit(Evaluation *evaluation, const Refusal *refusal)
 {
-    remember(evaluation, &evaluation->defer_if_permit, refusal);
+    if (evaluation->warn_if_reject)
+        refuse(evaluation, refusal); /* which warns */
+    else
+        remember(evaluation, &evaluation->defer_if_permit, refusal);
 }
 
 void defer_if_reject(Evaluation *evaluation, const Refusal *refusal)
 {
     remember(evaluation, &evaluation->defer_if_reject, refusal);
+}
+
+/* ---- Permitting ---- */
+
+Verdict allow(Evaluation *evaluation, const Permission *permission)
+{
+    if (!evaluation->defer_if_permit && /* which may yet be no */
+        match_string(evaluation->access->permit_log, permission->action) == MATCH_YES) {
+        g_autofree char *text =
+            g_strdup_printf("action=%s for %s=%s %s%s", permission->action, permission->class, permission->what,
+                            permission->table ? "from " : "", permission->table ? permission->table : "");
+        note_event(evaluation, "permit", text);
+    }
+    return VERDICT_OK;
+}
+
+/* What a restriction that permits is about: what is asked for, or the client. */
+static Verdict allow_for(Evaluation *evaluation, const Rule *rule)
+{
+    static const char *const about_subject[] = {"permit", "permit_auth_destination", "permit_mx_backup"};
+    bool is_about_subject = false;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(about_subject); i++)
+        is_about_subject |= strcmp(rule->restriction->name, about_subject[i]) == 0;
+    if (is_about_subject)
+        return allow(evaluation, &(Permission){rule->word, evaluation->what, evaluation->subject.class, NULL});
+    return allow(evaluation, &(Permission){rule->word, evaluation->client, "Client host", NULL});
 }
 
 /* ---- Going through a list ---- */
@@ -160,7 +187,9 @@ static Verdict evaluate_rule(Evaluation *evaluation, const Rule *rule)
         return evaluate_list(evaluation, rule->class);
     if (!rule->restriction)
         return evaluate_bare_table(evaluation, rule);
-    return rule->restriction->function(evaluation, rule);
+    Verdict verdict = rule->restriction->function(evaluation, rule);
+    bool permits = verdict == VERDICT_OK && g_str_has_prefix(rule->restriction->name, "permit");
+    return permits ? allow_for(evaluation, rule) : verdict;
 }
 
 /* DNS lists that stand together are asked together: each may take its time. */
@@ -185,8 +214,8 @@ static Verdict evaluate_rules(Evaluation *evaluation, const List *list)
                 evaluation->warn_if_reject = evaluation->depth;
             continue;
         }
-        if (rule->restriction && rule->restriction->argument == ARGUMENT_FINAL && !is_last &&
-            !evaluation->warn_if_reject)
+        bool is_final = rule->restriction && rule->restriction->argument == ARGUMENT_FINAL;
+        if (is_final && !is_last && (!evaluation->warn_if_reject || strcmp(rule->restriction->name, "permit") == 0))
             note(evaluation, "warning: restriction `%s' after `%s' is ignored", (rule + 1)->word,
                  rule->restriction->name);
         Verdict verdict = evaluate_rule(evaluation, rule);

@@ -31,11 +31,24 @@ bool hostname_is_valid(const char *name)
     }
 }
 
+/* Four numbers; zeros in front of one, which inet_pton() does not take, do no harm in a name that nobody connects to.
+ */
+static bool is_ipv4(const char *text)
+{
+    for (int part = 0; part < 4; part++) {
+        size_t len = strspn(text, "0123456789");
+        if (len == 0 || g_ascii_strtoull(text, NULL, 10) > 255 || text[len] != (part < 3 ? '.' : '\0'))
+            return false;
+        text += len + 1;
+    }
+    return true;
+}
+
 bool hostname_is_address(const char *text)
 {
     unsigned char octets[sizeof(struct in6_addr)];
 
-    return inet_pton(strchr(text, ':') ? AF_INET6 : AF_INET, text, octets) == 1;
+    return strchr(text, ':') ? inet_pton(AF_INET6, text, octets) == 1 : is_ipv4(text);
 }
 
 bool hostname_is_literal(const char *text)

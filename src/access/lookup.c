@@ -8,7 +8,7 @@
 typedef struct {
     Evaluation *evaluation;
     const Table *table;
-    bool is_part;
+    bool is_part, is_mail_address;
     TableResult result;
     char *key, *value;
 } Search;
@@ -20,15 +20,28 @@ static void search_clear(Search *search)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Search, search_clear)
 
-/* Returns whether the search goes on. Keys are folded here for all tables, so that patterns see them folded, too. */
+static void refuse_empty_value(Search *search)
+{
+    const char *table = table_spec(search->table);
+
+    if (search->result != TABLE_FOUND || *search->value)
+        return;
+    note(search->evaluation, "warning: %s lookup of %s returns an empty string result", table, search->key);
+    note(search->evaluation, "warning: %s should return NO RESULT in case of NOT FOUND", table);
+    search->result = TABLE_FAILED;
+}
+
+/* Returns whether the search goes on. Mail addresses are folded here, for all tables, so that patterns see them folded,
+ * too; names are not. */
 static bool try_key(Search *search, const char *key)
 {
     if (search->result != TABLE_ABSENT)
         return false;
     if (*key && !(search->is_part && table_takes_whole_keys(search->table))) {
         g_free(search->key);
-        search->key = address_fold(key);
+        search->key = search->is_mail_address ? address_fold(key) : g_strdup(key);
         search->result = table_lookup(search->table, search->key, &search->value);
+        refuse_empty_value(search);
     }
     search->is_part = true;
     return search->result == TABLE_ABSENT;
@@ -37,14 +50,9 @@ static bool try_key(Search *search, const char *key)
 /* A name, then its parents: "example.com", or ".example.com" where parents do not stand for their subdomains. */
 static void try_domain(Search *search, const char *domain)
 {
-    g_autofree char *name = g_strdup(domain);
-    size_t len = strlen(name);
-
-    if (len > 1 && name[len - 1] == '.' && name[len - 2] != '.')
-        name[len - 1] = '\0';
-    if (!try_key(search, name))
+    if (!try_key(search, domain))
         return;
-    for (const char *dot = strchr(name, '.'); dot; dot = strchr(dot + 1, '.'))
+    for (const char *dot = strchr(domain, '.'); dot; dot = strchr(dot + 1, '.'))
         if (!try_key(search, search->evaluation->access->parents_match ? dot + 1 : dot))
             return;
 }
@@ -73,6 +81,7 @@ static void try_mail_address(Search *search, const char *address)
     g_autofree char *bare = user ? g_strdup_printf("%s@%s", user, domain ? domain : "") : NULL;
     g_autofree char *external = address_quote(address);
 
+    search->is_mail_address = true;
     try_key(search, external);
     if (strcmp(external, address) != 0) {
         search->is_part = false;
@@ -98,7 +107,7 @@ static Verdict finish(Search *search, const char *what, const char *class)
     if (search->result == TABLE_FAILED) {
         g_autofree char *reply =
             g_strdup_printf("451 4.3.5 <%s>: %s rejected: Server configuration error", what, class);
-        return refuse_for_trouble(evaluation, reply);
+        return refuse_with(evaluation, reply);
     }
     return apply_action(evaluation, &(Found){.table = table_spec(search->table),
                                              .key = search->key,

@@ -74,7 +74,8 @@ struct Access {
     const Route *route;
     bool delay_reject, relay_first, allow_routing;
     bool check_recipients, check_senders; /* implicit reject_unlisted_... */
-    MatchList *mynetworks;
+    bool anybody_exists;                  /* no_unknown_recipient_checks: nor explicit ones */
+    MatchList *mynetworks, *permit_log;
     bool parents_match; /* smtpd_access_maps is in parent_domain_matches_subdomains */
     char *delimiters, *null_key;
     gint64 reject_code, defer_code, map_reject_code, map_defer_code, relay_code, invalid_code, non_fqdn_code,
@@ -122,6 +123,7 @@ char *access_client(const AccessFacts *facts); /* "name[addr]"; caller frees */
 Decision *decision_new(void);                  /* PERMIT, and nothing else */
 
 /* ---- evaluate.c ---- */
+#define DEPTH_MAX 100 /* of lists within lists */
 Verdict evaluate_list(Evaluation *evaluation, const List *list);
 
 /* What a refusal says. dsn: its first digit becomes the code's. */
@@ -132,12 +134,19 @@ typedef struct {
     const char *text;
 } Refusal;
 Verdict refuse(Evaluation *evaluation, const Refusal *refusal);
+/* What smtpd_log_access_permit_actions logs: "action=OK for Recipient address=x from TABLE". table NULL: none.
+ * Returns VERDICT_OK. Restrictions need not call it: what a "permit..." permits goes through it anyhow. */
+typedef struct {
+    const char *action, *what, *class, *table;
+} Permission;
+Verdict allow(Evaluation *evaluation, const Permission *permission);
 /* A refusal that warn_if_reject does not soften: something is broken here. */
 Verdict refuse_for_trouble(Evaluation *evaluation, const char *reply);
 Verdict refuse_for_configuration(Evaluation *evaluation);            /* 451 4.3.5 Server configuration error */
 Verdict refuse_for_lookup(Evaluation *evaluation, const char *what); /* 451 4.3.0 <what>: Temporary lookup failure */
 /* Existing reply texts of route/. */
 Verdict refuse_with(Evaluation *evaluation, const char *reply);
+/* For the end of the lists. warn_if_reject turns the first into a warning, and does nothing to the second. */
 void defer_if_permit(Evaluation *evaluation, const Refusal *refusal);
 void defer_if_reject(Evaluation *evaluation, const Refusal *refusal);
 void note(Evaluation *evaluation, const char *format, ...) G_GNUC_PRINTF(2, 3); /* a line of the decision's log */

@@ -181,9 +181,9 @@ static Verdict reject_unlisted_recipient(Evaluation *evaluation, const Rule *rul
     const char *recipient = evaluation->facts->recipient;
     g_autofree char *reply = NULL;
 
-    if (!recipient || !*recipient)
+    if (!recipient || !*recipient || evaluation->access->anybody_exists)
         return VERDICT_NEXT;
-    evaluation->recipient_checked = true;
+    evaluation->recipient_checked |= !evaluation->warn_if_reject; /* who was only warned of is refused at the end */
     Existence existence = route_recipient_exists(evaluation->access->route, evaluation->recipient, recipient, &reply);
     return from_existence(evaluation, existence, recipient, reply);
 }
@@ -193,9 +193,9 @@ static Verdict reject_unlisted_sender(Evaluation *evaluation, const Rule *rule)
     const char *sender = evaluation->facts->sender;
     g_autofree char *reply = NULL;
 
-    if (!sender || !*sender)
+    if (!sender || !*sender || evaluation->access->anybody_exists)
         return VERDICT_NEXT;
-    evaluation->sender_checked = true;
+    evaluation->sender_checked |= !evaluation->warn_if_reject;
     Existence existence = route_sender_exists(evaluation->access->route, evaluation->sender, sender, &reply);
     return from_existence(evaluation, existence, sender, reply);
 }

@@ -1,4 +1,5 @@
 /* exist.c - whether there is such a recipient. */
+#include "base/log.h"
 #include "mail/address.h"
 #include "route/dsn.h"
 #include "route/private.h"
@@ -7,9 +8,11 @@
 
 /* Who is asked for, and how a refusal names that. */
 typedef struct {
-    const char *label; /* "Recipient address" */
-    const char *dsn;   /* of an unknown user, "5.1.1" */
-    const char *text;  /* the address, as the reply shows it */
+    const char *label;     /* "Recipient address" */
+    const char *dsn;       /* of an unknown user, "5.1.1" */
+    const char *alias_dsn; /* of one that no alias knows */
+    const char *text;      /* the address, as the reply shows it */
+    bool is_sender;
 } Role;
 
 typedef enum { KNOWN, UNKNOWN, UNCERTAIN } Knowledge;
@@ -36,11 +39,12 @@ static Knowledge look_up(const Route *route, const Tables *tables, const Resolve
     return knowledge;
 }
 
-static Knowledge look_up_maps(const Route *route, const Resolved *resolved)
+static Knowledge look_up_maps(const Route *route, const Resolved *resolved, bool is_sender)
 {
-    const Tables *maps[] = {route->recipient_canonical, route->canonical, route->virtual_alias};
+    const Tables *maps[] = {route->recipient_canonical, route->canonical, route->virtual_alias,
+                            is_sender ? route->sender_canonical : NULL};
 
-    for (size_t i = 0; i < G_N_ELEMENTS(maps); i++) {
+    for (size_t i = 0; i < G_N_ELEMENTS(maps) && maps[i]; i++) {
         Knowledge knowledge = look_up(route, maps[i], resolved);
         if (knowledge != UNKNOWN)
             return knowledge;
@@ -62,12 +66,12 @@ static bool is_indispensable(const Resolved *resolved)
     return false;
 }
 
-static char *unknown_user(const Route *route, const Role *role, gint64 code, const char *table)
+static char *unknown_user(const Route *route, const Role *role, const char *detail, gint64 code, const char *table)
 {
     const char *dsn = code < 500 ? "4" : "5";
     g_autofree char *named = g_strdup_printf(" in %s table", table);
 
-    return g_strdup_printf("%d %s%s <%s>: %s rejected: User unknown%s", (int)code, dsn, role->dsn + 1, role->text,
+    return g_strdup_printf("%d %s%s <%s>: %s rejected: User unknown%s", (int)code, dsn, detail + 1, role->text,
                            role->label, route->show_table_name ? named : "");
 }
 
@@ -109,7 +113,7 @@ static Existence from_class_table(const Route *route, const Resolved *resolved, 
         return EXISTS_YES;
     Knowledge knowledge = look_up(route, tables, resolved);
     if (knowledge == UNKNOWN)
-        *ret_reply = unknown_user(route, role, code, name);
+        *ret_reply = unknown_user(route, role, role->dsn, code, name);
     return knowledge == KNOWN ? EXISTS_YES : knowledge == UNKNOWN ? EXISTS_NO : EXISTS_FAILED;
 }
 
@@ -120,11 +124,13 @@ static Existence check(const Route *route, const char *address, const Role *role
 
     if (resolved.class == CLASS_FAILED)
         return EXISTS_FAILED;
-    Knowledge mapped = look_up_maps(route, &resolved);
+    Knowledge mapped = look_up_maps(route, &resolved, role->is_sender);
     if (mapped != UNKNOWN)
         return mapped == KNOWN ? EXISTS_YES : EXISTS_FAILED;
     if (resolved.class == CLASS_VIRTUAL_ALIAS) {
-        *ret_reply = unknown_user(route, role, route->code_virtual_alias, "virtual alias");
+        if (strcmp(role->alias_dsn, "5.1.1") != 0)
+            log_info("mapping DSN status 5.1.1 into %s status %s", role->label, role->alias_dsn);
+        *ret_reply = unknown_user(route, role, role->alias_dsn, route->code_virtual_alias, "virtual alias");
         return EXISTS_NO;
     }
     if (!route_find_transport(route, &resolved, &transport))
@@ -141,17 +147,17 @@ bool route_is_mapped(const Route *route, const char *address)
 {
     g_auto(Resolved) resolved = route_follow(route, address);
 
-    return look_up_maps(route, &resolved) == KNOWN;
+    return look_up_maps(route, &resolved, false) == KNOWN;
 }
 
 Existence route_recipient_exists(const Route *route, const char *address, const char *text, char **ret_reply)
 {
-    return check(route, address, &(Role){"Recipient address", "5.1.1", text}, ret_reply);
+    return check(route, address, &(Role){"Recipient address", "5.1.1", "5.1.1", text, false}, ret_reply);
 }
 
 Existence route_sender_exists(const Route *route, const char *address, const char *text, char **ret_reply)
 {
     if (!*address)
         return EXISTS_YES;
-    return check(route, address, &(Role){"Sender address", "5.1.0", text}, ret_reply);
+    return check(route, address, &(Role){"Sender address", "5.1.0", "5.1.7", text, true}, ret_reply);
 }

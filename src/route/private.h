@@ -14,14 +14,15 @@ struct Route {
     MatchList *mydestination, *virtual_alias_domains, *virtual_mailbox_domains, *relay_domains;
 
     /* Existence */
-    Tables *recipient_canonical, *canonical, *virtual_alias, *local_recipients, *virtual_mailboxes, *relay_recipients;
+    Tables *recipient_canonical, *sender_canonical, *canonical, *virtual_alias, *local_recipients, *virtual_mailboxes,
+        *relay_recipients;
     gint64 code_local, code_virtual_alias, code_virtual_mailbox, code_relay;
     bool show_table_name;
 
     /* Transports */
     Tables *transports;
     bool transport_parents; /* "dom" in transports also stands for its subdomains */
-    char *probe_sender; /* as configured, not completed; "": the null sender */
+    char *probe_sender;     /* as configured, not completed; "": the null sender */
     gint64 probe_sender_ttl;
     char *local_transport, *virtual_transport, *relay_transport, *default_transport, *relayhost;
 };

@@ -58,6 +58,7 @@ static bool read_existence(Route *route, const Config *config, GError **error)
     route->code_relay = config_int(config, "unknown_relay_recipient_reject_code");
     route->show_table_name = config_bool(config, "show_user_unknown_table_name");
     return open_tables(config, "recipient_canonical_maps", &route->recipient_canonical, error) &&
+           open_tables(config, "sender_canonical_maps", &route->sender_canonical, error) &&
            open_tables(config, "canonical_maps", &route->canonical, error) &&
            open_tables(config, "virtual_alias_maps", &route->virtual_alias, error) &&
            open_tables(config, "local_recipient_maps", &route->local_recipients, error) &&
@@ -118,7 +119,7 @@ Route *route_new_for_probes(const Config *config, GError **error)
 
 typedef struct {
     MatchList *list[4];
-    Tables *tables[7];
+    Tables *tables[8];
 } Lookups;
 
 static Lookups lookups_of(const Route *route)
@@ -126,8 +127,8 @@ static Lookups lookups_of(const Route *route)
     return (Lookups){
         .list = {route->mydestination, route->virtual_alias_domains, route->virtual_mailbox_domains,
                  route->relay_domains},
-        .tables = {route->recipient_canonical, route->canonical, route->virtual_alias, route->local_recipients,
-                   route->virtual_mailboxes, route->relay_recipients, route->transports},
+        .tables = {route->recipient_canonical, route->sender_canonical, route->canonical, route->virtual_alias,
+                   route->local_recipients, route->virtual_mailboxes, route->relay_recipients, route->transports},
     };
 }
 
@@ -148,9 +149,9 @@ void route_free(Route *route)
     if (!route)
         return;
     Lookups lookups = lookups_of(route);
-    char *texts[] = {route->myorigin,          route->mydomain,        route->delimiters,        route->local_transport,
-                     route->virtual_transport, route->relay_transport, route->default_transport, route->relayhost,
-                     route->probe_sender};
+    char *texts[] = {route->myorigin,          route->mydomain,          route->delimiters,
+                     route->local_transport,   route->virtual_transport, route->relay_transport,
+                     route->default_transport, route->relayhost,         route->probe_sender};
 
     for (size_t i = 0; i < G_N_ELEMENTS(lookups.list); i++)
         match_list_free(lookups.list[i]);

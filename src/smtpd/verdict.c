@@ -148,12 +148,12 @@ Reply *smtpd_take_decision(Smtpd *smtpd, const AccessFacts *facts)
     g_autoptr(Decision) decision = g_steal_pointer(&smtpd->decision);
 
     log_notes(smtpd, decision->log);
+    if (smtpd->transaction) /* what a recipient asked for before it was refused counts, too */
+        take_actions(smtpd->transaction, decision);
     if (decision->kind == DECISION_REJECT) {
         smtpd_log_reject(smtpd, facts, decision->reply);
         return reply_new(decision->reply);
     }
-    if (smtpd->transaction)
-        take_actions(smtpd->transaction, decision);
     return NULL;
 }
 

@@ -186,7 +186,7 @@ def mta(request, sut):
         yield mta
 
 
-@pytest.mark.parametrize('mta, name', shared(CASES), indirect=['mta'])
+@pytest.mark.parametrize('mta, name', shared(CASES), indirect=['mta'], scope='module')
 def test_case(mta, name):
     settings, rcpt, wanted = CASES[name]
     mark = mta.log.mark()
@@ -209,7 +209,7 @@ def test_case(mta, name):
         mta.log.wait(warning, mark)
 
 
-@pytest.mark.parametrize('mta, name', shared(['client_reject']), indirect=['mta'])
+@pytest.mark.parametrize('mta, name', shared(['client_reject']), indirect=['mta'], scope='module')
 def test_reject_line_without_helo(mta, name):
     mark = mta.log.mark()
     with mta.session(name, helo=None, xclient=STRANGER) as client:
@@ -219,7 +219,7 @@ def test_reject_line_without_helo(mta, name):
                       'proto=SMTP', mark)
 
 
-@pytest.mark.parametrize('mta, name', shared(['u_virtual']), indirect=['mta'])
+@pytest.mark.parametrize('mta, name', shared(['u_virtual']), indirect=['mta'], scope='module')
 def test_queue_id_in_the_reject_line(mta, name):
     """After the first accepted recipient the server that queues has an id."""
     mark = mta.log.mark()
