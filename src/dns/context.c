@@ -18,7 +18,11 @@ static bool set_options(struct ub_ctx *ub, GError **error)
         {"infra-host-ttl:", "60"},
         {"infra-keep-probing:", "yes"},
         /* Questions on the network at once, and the cache: the library's own (16, 1 MB) are for small programs. */
-        {"outgoing-range:", "256"},
+        {"outgoing-range:", "1024"},
+        /* The server that we ask is near, but what it asks may be far: it is given time, whatever the last answer took.
+           libunbound forgets a question that it asks anew, and with its own patience with a near server gives up after
+           two seconds. */
+        {"infra-cache-min-rtt:", "3000"},
         {"rrset-roundrobin:", "no"}, /* the texts of a list are read in their order */
         {"msg-cache-size:", "4m"},
         {"rrset-cache-size:", "8m"},

@@ -470,3 +470,118 @@ def test_case(servers, name):
         assert any(text.endswith(f'spike.up.test[192.0.2.66]: {wanted}{tail}') for text in mta.log.texts(mark)), mta.log.texts(mark)
     for line in lines:
         mta.log.wait_text(line if line.startswith('warning: ') else 'NOQUEUE: ' + line, mark)
+
+
+# --- slow, broken, hostile ---
+
+FAULTS = '''
+2.0.0.127.good.test A 127.0.0.2
+2.0.0.127.good.test TXT listed
+2.0.0.127.late.test after=5 A 127.0.0.2
+2.0.0.127.late.test TXT late
+*.slow.test after=5 A 127.0.0.2
+*.dead.test DROP
+2.0.0.127.noise.test GARBAGE
+2.0.0.127.cut.test CUT
+2.0.0.127.broken.test SERVFAIL
+ok.test MX 10 mx.ok.test
+many.test NS ns.many.test
+''' + ''.join(f'many.test MX {n} mx{n}.many.test\nmx{n}.many.test A 192.0.2.{n}\n' for n in range(1, 121))
+LISTS = ', '.join(f'reject_rbl_client {name}.test' for name in ('dead', 'noise', 'cut', 'broken'))
+
+
+@pytest.fixture(scope='module')
+def faulty(sut, ports):
+    """A server of names of ours for gatepost alone; clients from 127.0.0.2 on are strangers."""
+    with Dns(('127.0.0.1', ports.take()), FAULTS) as dns:
+        services = {
+            'slow': (600, '-o { smtpd_client_restrictions = reject_rbl_client slow.test }'),
+            'late': '-o { smtpd_client_restrictions = reject_rbl_client late.test }',
+            'plain': '-o { smtpd_client_restrictions = reject_rbl_client good.test=127.0.0.9 }',
+            'bad': f'-o {{ smtpd_client_restrictions = {LISTS}, reject_rbl_client good.test }}',
+            'allow': '-o { smtpd_client_restrictions = permit_dnswl_client dead.test, reject }',
+            'many': '-o { smtpd_recipient_restrictions = check_sender_mx_access inline:{192.0.2.100=REJECT} }',
+            'proved': '-o { smtpd_recipient_restrictions = reject_unknown_sender_domain } -o dns_validation=yes'}
+        with sut({'dns_servers': f'127.0.0.1@{dns.address[1]}', 'smtpd_peername_lookup': 'no', 'mynetworks': '127.0.0.1',
+                  'smtpd_client_connection_count_limit': '0'}, services) as mta:
+            mta.dns = dns
+            yield mta
+
+
+def rcpt(mta, name, source='127.0.0.2', sender='a@ok.test', timeout=60):
+    with mta.connect(name, source, timeout) as client:
+        client.expect(220)
+        client.cmd('EHLO client.example', 250)
+        client.cmd(f'MAIL FROM:<{sender}>', 250)
+        return client.cmd('RCPT TO:<alice@virt.test>')
+
+
+@pytest.mark.gatepost_only
+@pytest.mark.slow
+def test_lists_that_do_not_answer_block_nothing(faulty):
+    """All are asked together, so that they take the time of one; the one behind them is heard."""
+    mark, begun = faulty.log.mark(), time.monotonic()
+    reply = rcpt(faulty, 'bad')
+    assert reply == '554 5.7.1 Service unavailable; Client host [127.0.0.2] blocked using good.test; listed'
+    assert time.monotonic() - begun < 30
+    for name in ('dead', 'broken'):
+        faulty.log.wait_text(f'warning: 2.0.0.127.{name}.test: RBL lookup error: Host or domain name not found. Name service error for '
+                             f'name=2.0.0.127.{name}.test type=A: Host not found, try again', mark)
+
+
+@pytest.mark.gatepost_only
+@pytest.mark.slow
+def test_a_list_that_allows_and_does_not_answer_defers(faulty):
+    assert rcpt(faulty, 'allow') == '450 4.7.1 <127.0.0.2>: Client host rejected: Service unavailable'
+
+
+@pytest.mark.gatepost_only
+@pytest.mark.slow
+def test_a_late_list_is_heard(faulty):
+    assert rcpt(faulty, 'late') == '554 5.7.1 Service unavailable; Client host [127.0.0.2] blocked using late.test; late'
+
+
+@pytest.mark.gatepost_only
+def test_many_exchangers(faulty):
+    """The hundredth is found, and what one session asks at once is bounded."""
+    assert rcpt(faulty, 'many', sender='x@many.test') == '554 5.7.1 <x@many.test>: Sender address rejected: Access denied'
+
+
+@pytest.mark.gatepost_only
+@pytest.mark.skipif(not os.path.exists('/usr/share/dns/root.key'), reason='no dns-root-data')
+def test_what_is_not_proved_is_temporary(faulty):
+    assert rcpt(faulty, 'proved') == '450 4.1.8 <a@ok.test>: Sender address rejected: Domain not found'
+
+
+@pytest.mark.gatepost_only
+@pytest.mark.slow
+def test_others_are_served_while_hundreds_wait(faulty):
+    """500 sessions wait for a list that answers after five seconds; 50 others do not notice."""
+    waiting = []
+    for n in range(500):
+        client = faulty.connect('slow', f'127.0.{1 + n // 250}.{1 + n % 250}', 120)
+        waiting.append(client)
+        client.expect(220)
+        client.cmd('EHLO client.example', 250)
+        client.send(b'MAIL FROM:<a@b.example>\r\nRCPT TO:<alice@virt.test>\r\n')
+    for client in waiting:
+        client.expect(250)
+    times = []
+
+    def be_served(n):
+        begun = time.monotonic()
+        assert rcpt(faulty, 'plain', f'127.0.9.{n + 1}') == '250 2.1.5 Ok'
+        times.append(time.monotonic() - begun)
+
+    threads = [threading.Thread(target=be_served, args=(n,)) for n in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(times) == 50 and max(times) < 5, times
+    replies = {}
+    for client in waiting:
+        reply = client.expect(None)
+        replies[reply[:20]] = replies.get(reply[:20], 0) + 1
+        client.close()
+    assert set(replies) == {'554 5.7.1 Service un'}, replies
