@@ -252,7 +252,10 @@ bool ldap_collect(LdapLookup *lookup, const char *base, const char *filter, GErr
     int code = search(lookup, base, lookup->settings->scope, filter, (char **)lookup->settings->attributes->pdata,
                       entries, error);
 
-    if (code == LDAP_NO_SUCH_OBJECT) /* there is no such base: it may be made from the key */
+    if (code == LDAP_NO_SUCH_OBJECT && lookup->settings->base_varies)
         return true;
+    if (code == LDAP_NO_SUCH_OBJECT)
+        return fail(error, "%s: Search base '%s' not found: %d: %s", lookup->settings->source, base, code,
+                    ldap_err2string(code));
     return code == LDAP_SUCCESS ? take_entries(lookup, entries, error) : fail_search(lookup, code, error);
 }

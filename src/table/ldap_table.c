@@ -191,13 +191,19 @@ static bool read_settings(const DbParams *params, LdapSettings *settings, GError
 static bool read_all(Directory *directory, const char *spec, GError **error)
 {
     DbParams *params = directory->params;
+    const char *base = get(params, "search_base", "");
+    const char *filter = get(params, "query_filter", "mailacceptinggeneralid=%s");
     const char *format = db_params_get(params, "result_format") ? "result_format" : "result_filter";
 
-    return read_settings(params, &directory->settings, error) &&
-           (directory->rules = db_rules_new(params, spec, format, error)) != NULL &&
-           (directory->base = db_template_new(params, "search_base", get(params, "search_base", ""), error)) != NULL &&
-           (directory->filter = db_template_new(
-                params, "query_filter", get(params, "query_filter", "mailacceptinggeneralid=%s"), error)) != NULL;
+    if (!read_settings(params, &directory->settings, error))
+        return false;
+    directory->settings.base_varies = strchr(base, '%') != NULL;
+    if (!strchr(filter, '%'))
+        log_warning("%s: Fixed query_filter %s is probably useless", db_params_source(params), filter);
+    directory->rules = db_rules_new(params, spec, format, error);
+    directory->base = directory->rules ? db_template_new(params, "search_base", base, error) : NULL;
+    directory->filter = directory->base ? db_template_new(params, "query_filter", filter, error) : NULL;
+    return directory->filter != NULL;
 }
 
 static bool open_directory(Table *table, const char *name, GError **error)
