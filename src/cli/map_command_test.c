@@ -235,13 +235,9 @@ static void a_damaged_constant_database_fails(void **state)
     assert_true(g_file_get_contents(path, &good, &len, NULL));
     for (gsize cut = 0; cut < len; cut += cut < 2000 ? 500 : 1) {
         g_autofree char *bad_path = testing_file("bad.cdb", "");
-        g_autofree char *value = NULL;
         assert_true(g_file_set_contents(bad_path, good, (gssize)cut, NULL));
         g_autoptr(CdbFile) file = cdb_file_open(bad_path, NULL);
-        if (file)
-            assert_int_not_equal(cdb_file_get(file, "foo", &value, NULL), TABLE_ABSENT);
-        else
-            assert_true(cut < 2048);
+        assert_null(file); /* the tables of what is where are at its end */
     }
     for (gsize at = 2048; at < len; at++) {
         g_autofree char *bad_path = testing_file("bad.cdb", "");

@@ -9,11 +9,29 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct CdbFile {
     char *path;
     struct cdb cdb; /* its descriptor is -1 unless it is open */
 };
+
+/* Whether all 256 hash tables lie in the file: what is no constant database is seen before it is asked. */
+static bool has_tables(struct cdb *cdb, int fd)
+{
+    const unsigned char *header = cdb_get(cdb, 256 * 8, 0);
+    struct stat status;
+
+    if (!header || fstat(fd, &status) < 0)
+        return false;
+    errno = EPROTO;
+    for (int i = 0; i < 256; i++) {
+        guint64 begin = cdb_unpack(header + 8 * i), slots = cdb_unpack(header + 8 * i + 4);
+        if (begin < 256 * 8 || begin + slots * 8 > (guint64)status.st_size)
+            return false;
+    }
+    return true;
+}
 
 CdbFile *cdb_file_open(const char *path, GError **error)
 {
@@ -28,7 +46,10 @@ CdbFile *cdb_file_open(const char *path, GError **error)
         return NULL;
     }
     fd_steal(&fd);
-    return g_steal_pointer(&file);
+    if (has_tables(&file->cdb, file->cdb.cdb_fd))
+        return g_steal_pointer(&file);
+    fail_errno(error, "open database %s", path);
+    return NULL;
 }
 
 void cdb_file_free(CdbFile *file)
