@@ -1,7 +1,7 @@
 /* backend.h - what a type of lookup table provides. For the files of this folder alone; callers have table.h. */
 #pragma once
+#include "table/reload.h"
 #include "table/table.h"
-#include <stdatomic.h>
 
 /* How opening fails. UNAVAILABLE: the table may be there tomorrow (or was mistyped); lookups fail until then.
  * UNUSABLE: this program cannot read such a table at all, so that nothing may start with it. Errors of other domains
@@ -26,26 +26,22 @@ typedef struct {
     bool blocks; /* a lookup may wait for another system */
 } TableBackend;
 
-/* What is behind a Table that callers hold: see reload.c. */
-typedef struct TableReload TableReload;
-
 struct Table {
-    char *spec; /* as configured */
+    State state; /* of an instance: the files as they were once */
+    char *spec;  /* as configured */
     bool whole_keys;
     bool blocks;
 
     /* A handle, as table_open() gives it, has no data of its own but an instance that changes with its files. */
-    TableReload *reload;
+    Reload *reload;
     unsigned users; /* of the handle: see table.c */
 
-    /* An instance: the files as they were once. */
+    /* An instance. */
     const TableBackend *backend;
     char *unavailable;  /* why it could not be opened; NULL when it was */
     bool exact;         /* keys are not folded */
     bool is_substitute; /* read in place of an index */
-    GPtrArray *watch;   /* of char*: the files that it was made from, or would have been */
-    atomic_uint refs;
-    void *data; /* the backend's; NULL when unavailable */
+    void *data;         /* the backend's; NULL when unavailable */
 };
 
 extern const TableBackend table_btree, table_cdb, table_cidr, table_environ, table_fail, table_hash, table_inline,
@@ -54,16 +50,6 @@ extern const TableBackend table_btree, table_cdb, table_cidr, table_environ, tab
 
 /* Names a file whose change makes the table another. To be called before the file is opened. */
 void table_watch(Table *table, const char *path);
-
-/* ---- table.c, for reload.c ---- */
-/* NULL: unusable. Otherwise an instance with one reference, which may be unavailable; that was logged then. */
-Table *instance_open(const char *spec, GError **error);
-void instance_release(Table *instance);
-
-/* ---- reload.c ---- */
-TableReload *reload_new(Table *instance); /* takes the reference over */
-void reload_free(TableReload *reload);
-Table *reload_take(TableReload *reload); /* the instance of now, with a reference for the caller */
 
 /* As table_open_strict(). is_substitute: for an index that is not read itself. */
 Table *table_open_substitute(const char *spec, bool exact, GError **error);

@@ -41,8 +41,7 @@ static bool members_open(Table *table, const char *name, GError **error)
             return false;
         table->whole_keys &= member->whole_keys;
         blocks |= member->blocks;
-        for (guint j = 0; member->watch && j < member->watch->len; j++)
-            table_watch(table, g_ptr_array_index(member->watch, j));
+        state_watch_as(&table->state, &member->state);
         g_ptr_array_add(members, member);
     }
     table->blocks = blocks;

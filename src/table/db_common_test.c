@@ -17,8 +17,8 @@ static DbParams *params_of(const char *text, GError **error)
     Table table = {0};
     DbParams *params = db_params_read(&table, path, error);
 
-    assert_int_equal(table.watch->len, 1);
-    g_ptr_array_unref(table.watch);
+    assert_int_equal(table.state.watch->len, 1);
+    state_clear(&table.state);
     return params;
 }
 
@@ -85,7 +85,7 @@ static void parameters_from_main_cf(void **state)
 
     table_set_parameters(from_main, pairs);
     params = db_params_read(&table, "foo", NULL);
-    assert_null(table.watch);
+    assert_null(table.state.watch);
     assert_string_equal(db_params_get(params, "query"), "SELECT 1");
     assert_null(db_params_get(params, "hosts"));
     assert_null(db_params_need(params, "hosts", NULL, &error));
@@ -106,7 +106,7 @@ static void files_that_cannot_be_read(void **state)
     assert_null(db_params_read(&table, path, &error));
     assert_string_equal(error->message, wanted);
     g_clear_error(&error);
-    g_ptr_array_unref(table.watch);
+    state_clear(&table.state);
 
     assert_null(params_of("query\n", &error));
     assert_error(error, "@, line 1: missing '=' after attribute name: \"query\"");

@@ -21,10 +21,18 @@ typedef struct {
     Table *table;
 } Element;
 
-struct MatchList {
-    char *name;
-    unsigned flags;
+/* What the files said once, if there are any in the list. */
+typedef struct {
+    State state;
     GArray *elements;
+    bool blocks;
+} Content;
+
+struct MatchList {
+    char *name, *patterns;
+    unsigned flags;
+    bool blocks;
+    Reload *reload; /* of Content */
 };
 
 static void clear_element(void *data)
@@ -36,36 +44,38 @@ static void clear_element(void *data)
     table_free(element->table);
 }
 
-static bool add_patterns(MatchList *list, const char *patterns, bool negated, int depth, GError **error);
+static bool add_patterns(Content *content, const char *patterns, bool negated, int depth, GError **error);
 
-static void add_broken(MatchList *list, char *why)
+static void add_broken(Content *content, char *why)
 {
     Element element = {.kind = ELEMENT_BROKEN, .text = why};
 
-    g_array_append_val(list->elements, element);
+    g_array_append_val(content->elements, element);
 }
 
-static bool add_file(MatchList *list, const char *path, bool negated, int depth, GError **error)
+static bool add_file(Content *content, const char *path, bool negated, int depth, GError **error)
 {
     g_autoptr(GError) why = NULL;
+    if (depth < FILE_DEPTH_MAX)
+        state_watch(&content->state, path);
     g_autoptr(Lines) lines = depth < FILE_DEPTH_MAX ? lines_open(path, &why) : NULL;
 
     while (lines) {
         const char *line = lines_next(lines, NULL, &why);
         if (!line)
             break;
-        if (!add_patterns(list, line, negated, depth + 1, error))
+        if (!add_patterns(content, line, negated, depth + 1, error))
             return false;
     }
     if (why)
-        add_broken(list, g_strdup(why->message));
+        add_broken(content, g_strdup(why->message));
     else if (!lines)
-        add_broken(list, g_strdup_printf("%s: files are nested too deeply", path));
+        add_broken(content, g_strdup_printf("%s: files are nested too deeply", path));
     return true;
 }
 
 /* Only what has a '/' or brackets can be a bad network; anything else is a name. */
-static void add_text(MatchList *list, const char *text, bool negated)
+static void add_text(Content *content, const char *text, bool negated)
 {
     Element element = {.kind = ELEMENT_TEXT, .negated = negated, .text = g_strdup(text)};
     g_autofree char *why = network_parse(text, &element.network);
@@ -73,64 +83,122 @@ static void add_text(MatchList *list, const char *text, bool negated)
     element.has_network = !why;
     if (strchr(text, '/') || *text == '[')
         element.network_why = g_steal_pointer(&why);
-    g_array_append_val(list->elements, element);
+    g_array_append_val(content->elements, element);
 }
 
-static bool add_pattern(MatchList *list, const char *text, bool negated, int depth, GError **error)
+static bool add_pattern(Content *content, const char *text, bool negated, int depth, GError **error)
 {
     for (; *text == '!'; text++)
         negated = !negated;
     if (*text == '/')
-        return add_file(list, text, negated, depth, error);
+        return add_file(content, text, negated, depth, error);
     if (*text == '[' || !strchr(text, ':')) {
-        add_text(list, text, negated);
+        add_text(content, text, negated);
         return true;
     }
     Element element = {.kind = ELEMENT_TABLE, .negated = negated, .table = table_open(text, error)};
     if (!element.table)
         return false;
-    g_array_append_val(list->elements, element);
+    content->blocks |= table_blocks(element.table);
+    g_array_append_val(content->elements, element);
     return true;
 }
 
-static bool add_patterns(MatchList *list, const char *patterns, bool negated, int depth, GError **error)
+static bool add_patterns(Content *content, const char *patterns, bool negated, int depth, GError **error)
 {
     g_autoptr(GPtrArray) elements = config_split(patterns);
 
     for (guint i = 0; i < elements->len; i++)
-        if (!add_pattern(list, g_ptr_array_index(elements, i), negated, depth, error))
+        if (!add_pattern(content, g_ptr_array_index(elements, i), negated, depth, error))
             return false;
     return true;
 }
 
+static void free_content(State *state)
+{
+    Content *content = (Content *)state;
+
+    g_array_unref(content->elements);
+    state_clear(state);
+    g_free(content);
+}
+
+/* NULL: error. */
+static Content *read_content(const char *patterns, GError **error)
+{
+    Content *content = g_new0(Content, 1);
+
+    content->state.refs = 1;
+    content->elements = g_array_new(FALSE, TRUE, sizeof(Element));
+    g_array_set_clear_func(content->elements, clear_element);
+    if (add_patterns(content, patterns, false, 0, error))
+        return content;
+    free_content(&content->state);
+    return NULL;
+}
+
+static const char *find_broken(const Content *content)
+{
+    for (guint i = 0; i < content->elements->len; i++) {
+        const Element *element = &g_array_index(content->elements, Element, i);
+        if (element->kind == ELEMENT_BROKEN)
+            return element->text;
+        if (element->network_why)
+            return element->network_why;
+    }
+    return NULL;
+}
+
+static State *renew_content(const State *old, void *context)
+{
+    const MatchList *list = context;
+    g_autoptr(GError) error = NULL;
+    Content *fresh = read_content(list->patterns, &error);
+    const char *why = !fresh                           ? error->message
+                      : fresh->blocks && !list->blocks ? "a table in it waits for another system, which needs a reload"
+                                                       : find_broken(fresh);
+
+    if (!why || (fresh && find_broken((const Content *)old) && fresh->blocks <= list->blocks)) {
+        log_info("%s: a file has changed -- reading it anew", list->name);
+        return &fresh->state;
+    }
+    if (!find_broken((const Content *)old))
+        log_warning("%s: a file has changed and cannot be read: going on with what it was: %s", list->name, why);
+    if (fresh)
+        free_content(&fresh->state);
+    return NULL;
+}
+
+static const ReloadKind contents = {renew_content, free_content};
+
 MatchList *match_list_new(const char *name, const char *patterns, unsigned flags, GError **error)
 {
-    g_autoptr(MatchList) list = g_new0(MatchList, 1);
+    Content *content = read_content(patterns, error);
 
+    if (!content)
+        return NULL;
+    MatchList *list = g_new0(MatchList, 1);
     list->name = g_strdup(name);
+    list->patterns = g_strdup(patterns);
     list->flags = flags;
-    list->elements = g_array_new(FALSE, TRUE, sizeof(Element));
-    g_array_set_clear_func(list->elements, clear_element);
-    return add_patterns(list, patterns, false, 0, error) ? g_steal_pointer(&list) : NULL;
+    list->blocks = content->blocks;
+    list->reload = reload_new(&contents, list, &content->state);
+    return list;
 }
 
 void match_list_free(MatchList *list)
 {
     if (!list)
         return;
-    g_array_unref(list->elements);
+    reload_free(list->reload);
     g_free(list->name);
+    g_free(list->patterns);
     g_free(list);
 }
 
 bool match_list_blocks(const MatchList *list)
 {
-    for (guint i = 0; i < list->elements->len; i++) {
-        const Element *element = &g_array_index(list->elements, Element, i);
-        if (element->table && table_blocks(element->table))
-            return true;
-    }
-    return false;
+    return list->blocks;
 }
 
 static MatchResult from_table(const Table *table, const char *key)
@@ -222,10 +290,10 @@ static MatchResult match_element(const MatchList *list, const Element *element, 
     return g_ascii_strcasecmp(element->text, subject->text) == 0 ? MATCH_YES : MATCH_NO;
 }
 
-static MatchResult match(const MatchList *list, const Subject *subject)
+static MatchResult match_content(const MatchList *list, const Content *content, const Subject *subject)
 {
-    for (guint i = 0; i < list->elements->len; i++) {
-        const Element *element = &g_array_index(list->elements, Element, i);
+    for (guint i = 0; i < content->elements->len; i++) {
+        const Element *element = &g_array_index(content->elements, Element, i);
         MatchResult result = match_element(list, element, subject);
         if (result == MATCH_YES)
             return element->negated ? MATCH_NO : MATCH_YES;
@@ -233,6 +301,15 @@ static MatchResult match(const MatchList *list, const Subject *subject)
             return MATCH_FAILED;
     }
     return MATCH_NO;
+}
+
+static MatchResult match(const MatchList *list, const Subject *subject)
+{
+    State *state = reload_take(list->reload);
+    MatchResult result = match_content(list, (const Content *)state, subject);
+
+    reload_give(list->reload, state);
+    return result;
 }
 
 MatchResult match_host(const MatchList *list, const char *name, const char *addr)

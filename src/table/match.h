@@ -11,7 +11,9 @@ enum {
     MATCH_PARENT = 1
 }; /* "example.com" also matches its subdomains (parent_domain_matches_subdomains names the list) */
 
-/* name: the parameter, for log lines. NULL: a table cannot be used (see table_open()). Bad elements are found when
+/* The /files are read anew when they change, see reload.h.
+ *
+ * name: the parameter, for log lines. NULL: a table cannot be used (see table_open()). Bad elements are found when
  * evaluated. */
 MatchList *match_list_new(const char *name, const char *patterns, unsigned flags, GError **error);
 void match_list_free(MatchList *list);

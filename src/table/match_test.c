@@ -1,4 +1,5 @@
 /* match_test.c - match lists: every kind of element, both ways of matching parents, and what is wrong with a list. */
+#include "base/clock.h"
 #include "table/match.h"
 #include "table/testing.h"
 
@@ -114,6 +115,53 @@ static void a_file_that_names_itself_ends(void **state)
     assert_int_equal(match_host(list, "unknown", "10.0.0.2"), MATCH_FAILED);
 }
 
+/* Matches until that is the answer, or for ten seconds. */
+static void assert_becomes(const MatchList *list, const char *text, MatchResult wanted)
+{
+    for (gint64 end = clock_ms() + 10000; clock_ms() < end; g_usleep(10000))
+        if (match_string(list, text) == wanted)
+            return;
+    fail_msg("%s does not become %d", text, (int)wanted);
+}
+
+static void files_that_change_are_read_anew(void **state)
+{
+    g_autofree char *path = testing_file("changing", "one\n");
+    g_autofree char *other_path = testing_file("other", "other\n");
+    g_autofree char *patterns = g_strdup_printf("first, %s, last", path);
+    g_autofree char *names_other = g_strdup_printf("two\n%s\n", other_path);
+    g_autoptr(MatchList) list = match_list_new("list", patterns, 0, NULL);
+
+    assert_int_equal(match_string(list, "one"), MATCH_YES);
+    assert_true(g_file_set_contents(path, names_other, -1, NULL));
+    assert_becomes(list, "two", MATCH_YES);
+    assert_int_equal(match_string(list, "one"), MATCH_NO);
+    assert_int_equal(match_string(list, "other"), MATCH_YES);
+    assert_true(g_file_set_contents(other_path, "!last\n", -1, NULL));
+    assert_becomes(list, "last", MATCH_NO);
+    g_free(testing_logged());
+
+    /* what cannot be, is not taken: a table that no program here reads, one that waits, a network that is none, no file */
+    static const char *const bad[] = {"sdbm:table\n", "tcp:127.0.0.1:1\n", "10.0.0.0/99\n"};
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        bool is_logged = false;
+        assert_true(g_file_set_contents(path, bad[i], -1, NULL));
+        for (gint64 end = clock_ms() + 10000; !is_logged && clock_ms() < end; g_usleep(10000)) {
+            assert_int_equal(match_string(list, "two"), MATCH_YES);
+            g_autofree char *logged = testing_logged();
+            is_logged =
+                strstr(logged, "list: a file has changed and cannot be read: going on with what it was") != NULL;
+        }
+        assert_true(is_logged);
+    }
+    assert_int_equal(g_unlink(path), 0);
+    for (gint64 end = clock_ms() + 500; clock_ms() < end; g_usleep(10000))
+        assert_int_equal(match_string(list, "two"), MATCH_YES);
+    assert_true(g_file_set_contents(path, "three\n", -1, NULL));
+    assert_becomes(list, "three", MATCH_YES);
+    g_free(testing_logged());
+}
+
 static int begin(void **state)
 {
     testing_begin();
@@ -134,6 +182,7 @@ int main(void)
         cmocka_unit_test(files_are_spliced_in),
         cmocka_unit_test(unusable_tables_are_errors),
         cmocka_unit_test(a_file_that_names_itself_ends),
+        cmocka_unit_test(files_that_change_are_read_anew),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

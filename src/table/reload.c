@@ -1,22 +1,17 @@
-/* reload.c - tables that are read anew when their files change, under the hands of many threads.
- *
- * Who looks up takes the instance of the moment and gives it back. Now and then one of them looks at the files; when
- * they are others than they were, it opens a new instance while the rest go on with the old one, which ends with its
- * last user. A file that is gone, or cannot be opened any more (as we are not root any longer), changes nothing: what
- * was read stays. */
+/* reload.c - what is made from files. */
+#include "table/reload.h"
 #include "base/clock.h"
-#include "base/log.h"
-#include "table/backend.h"
 
 #include <pthread.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #define CHECK_EVERY_MS 200
 
-struct TableReload {
+struct Reload {
+    const ReloadKind *kind;
+    void *context;
     pthread_mutex_t lock; /* guards all below */
-    Table *now;
+    State *now;
     gint64 next_check; /* clock_ms() */
     bool busy;         /* somebody looks at the files; stamps are then his */
     GArray *stamps;    /* of Stamp: the files that now was made from */
@@ -28,7 +23,13 @@ typedef struct {
     ino_t inode;
     off_t size;
     struct timespec modified;
+    struct timespec changed; /* with its status; no mark of the file, but of how it came to be */
 } Stamp;
+
+typedef struct {
+    char *path;
+    Stamp stamp; /* before it was read */
+} Watch;
 
 static Stamp stamp_of(const char *path)
 {
@@ -40,15 +41,55 @@ static Stamp stamp_of(const char *path)
                    .device = status.st_dev,
                    .inode = status.st_ino,
                    .size = status.st_size,
-                   .modified = status.st_mtim};
+                   .modified = status.st_mtim,
+                   .changed = status.st_ctim};
 }
 
-static GArray *stamps_of(const Table *instance)
+static void clear_watch(void *data)
+{
+    Watch *watch = data;
+
+    g_free(watch->path);
+}
+
+static void add_watch(State *state, const char *path, Stamp stamp)
+{
+    Watch watch = {.path = g_strdup(path), .stamp = stamp};
+
+    if (!state->watch) {
+        state->watch = g_array_new(FALSE, FALSE, sizeof(Watch));
+        g_array_set_clear_func(state->watch, clear_watch);
+    }
+    g_array_append_val(state->watch, watch);
+}
+
+void state_watch(State *state, const char *path)
+{
+    add_watch(state, path, stamp_of(path));
+}
+
+void state_watch_as(State *state, const State *part)
+{
+    for (guint i = 0; part->watch && i < part->watch->len; i++) {
+        const Watch *watch = &g_array_index(part->watch, Watch, i);
+        add_watch(state, watch->path, watch->stamp);
+    }
+}
+
+void state_clear(State *state)
+{
+    if (state->watch)
+        g_array_unref(g_steal_pointer(&state->watch));
+}
+
+/* Of its files, as they were before they were read, or as they are. */
+static GArray *stamps_of(const State *state, bool as_read)
 {
     GArray *stamps = g_array_new(FALSE, TRUE, sizeof(Stamp));
 
-    for (guint i = 0; instance->watch && i < instance->watch->len; i++) {
-        Stamp stamp = stamp_of(g_ptr_array_index(instance->watch, i));
+    for (guint i = 0; state->watch && i < state->watch->len; i++) {
+        const Watch *watch = &g_array_index(state->watch, Watch, i);
+        Stamp stamp = as_read ? watch->stamp : stamp_of(watch->path);
         g_array_append_val(stamps, stamp);
     }
     return stamps;
@@ -60,72 +101,98 @@ static bool is_same(const Stamp *a, const Stamp *b)
            a->modified.tv_sec == b->modified.tv_sec && a->modified.tv_nsec == b->modified.tv_nsec;
 }
 
-static bool have_changed(const GArray *before, const GArray *after)
+static bool is_whole(const Stamp *stamp)
 {
-    bool changed = false;
+    gint64 modified = stamp->modified.tv_sec * (gint64)1000 + stamp->modified.tv_nsec / 1000000;
+    gint64 age = clock_wall_us() / 1000 - modified;
+
+    return stamp->modified.tv_sec != stamp->changed.tv_sec || stamp->modified.tv_nsec != stamp->changed.tv_nsec ||
+           age >= RELOAD_REST_MS;
+}
+
+typedef enum { FILES_SAME, FILES_CHANGED, FILES_NOT_YET } Files;
+
+static Files compare(const GArray *before, const GArray *after)
+{
+    Files result = FILES_SAME;
 
     for (guint i = 0; i < after->len; i++) {
         const Stamp *old = &g_array_index(before, Stamp, i);
         const Stamp *new = &g_array_index(after, Stamp, i);
         if (old->exists && !new->exists)
-            return false;
-        changed |= new->exists && (!old->exists || !is_same(old, new));
+            return FILES_SAME;
+        if (!new->exists || (old->exists && is_same(old, new)))
+            continue;
+        if (!is_whole(new))
+            return FILES_NOT_YET;
+        result = FILES_CHANGED;
     }
-    return changed;
+    return result;
 }
 
-TableReload *reload_new(Table *instance)
+static void release(const ReloadKind *kind, State *state)
 {
-    TableReload *reload = g_new0(TableReload, 1);
+    if (atomic_fetch_sub(&state->refs, 1) != 1)
+        return;
+    kind->free(state);
+}
+
+Reload *reload_new(const ReloadKind *kind, void *context, State *state)
+{
+    Reload *reload = g_new0(Reload, 1);
 
     pthread_mutex_init(&reload->lock, NULL);
-    reload->now = instance;
-    reload->stamps = stamps_of(instance);
+    reload->kind = kind;
+    reload->context = context;
+    reload->now = state;
+    reload->stamps = stamps_of(state, true);
     return reload;
 }
 
-void reload_free(TableReload *reload)
+void reload_free(Reload *reload)
 {
     if (!reload)
         return;
-    instance_release(reload->now);
+    release(reload->kind, reload->now);
     g_array_unref(reload->stamps);
     pthread_mutex_destroy(&reload->lock);
     g_free(reload);
 }
 
-/* A new instance in place of old; NULL: there is none. Logs. */
-static Table *read_anew(const Table *old)
+/* A new state for files that have changed. NULL: there is none; *ret_again says whether they are to be looked at
+ * again. */
+static State *renew(Reload *reload, const State *old, const GArray *stamps, bool *ret_again)
 {
-    g_autoptr(GError) error = NULL;
-    Table *fresh = instance_open(old->spec, &error);
+    State *fresh = reload->kind->renew(old, reload->context);
+    g_autoptr(GArray) stamps_after = stamps_of(old, false);
 
-    if (fresh && !fresh->unavailable) {
-        log_info("table %s has changed -- reading it anew", old->spec);
-        return fresh;
+    for (guint i = 0; i < stamps->len; i++) {
+        const Stamp *stamp_before = &g_array_index(stamps, Stamp, i);
+        const Stamp *stamp_after = &g_array_index(stamps_after, Stamp, i);
+        if (stamp_before->exists == stamp_after->exists && is_same(stamp_before, stamp_after))
+            continue;
+        *ret_again = true;
+        if (fresh)
+            release(reload->kind, fresh);
+        return NULL;
     }
-    if (!old->unavailable)
-        log_warning("table %s has changed and cannot be read: going on with what it was%s%s", old->spec,
-                    error ? ": " : "", error ? error->message : "");
-    if (fresh)
-        instance_release(fresh);
-    return NULL;
+    return fresh;
 }
 
-/* The caller is the one who is busy. instance: his own reference; returns that, or one to its successor. */
-static Table *check(TableReload *reload, Table *instance)
+/* The caller is the one who is busy. state: his own reference; returns that, or one to its successor. */
+static State *check(Reload *reload, State *state)
 {
-    GArray *stamps = stamps_of(instance);
-    bool changed = have_changed(reload->stamps, stamps);
-    Table *fresh = changed ? read_anew(instance) : NULL;
-    Table *old = NULL;
+    GArray *stamps = stamps_of(state, false);
+    bool changed = compare(reload->stamps, stamps) == FILES_CHANGED, again = false;
+    State *fresh = changed ? renew(reload, state, stamps, &again) : NULL;
+    State *old = NULL;
 
-    if (fresh && (!fresh->watch || fresh->watch->len != stamps->len)) { /* a member of it was missing before */
+    if (fresh) { /* it may be made from other files than before */
         g_array_unref(stamps);
-        stamps = stamps_of(fresh);
+        stamps = stamps_of(fresh, true);
     }
     pthread_mutex_lock(&reload->lock);
-    if (changed) { /* a failure is not repeated before the next change */
+    if (changed && !again) { /* a failure is not repeated before the next change */
         GArray *former = reload->stamps;
         reload->stamps = stamps;
         stamps = former;
@@ -140,22 +207,27 @@ static Table *check(TableReload *reload, Table *instance)
 
     g_array_unref(stamps);
     if (!fresh)
-        return instance;
-    instance_release(old);
-    instance_release(instance);
+        return state;
+    release(reload->kind, old);
+    release(reload->kind, state);
     return fresh;
 }
 
-Table *reload_take(TableReload *reload)
+State *reload_take(Reload *reload)
 {
     pthread_mutex_lock(&reload->lock);
-    Table *instance = reload->now;
-    atomic_fetch_add(&instance->refs, 1);
-    bool due = instance->watch && !reload->busy && clock_ms() >= reload->next_check;
+    State *state = reload->now;
+    atomic_fetch_add(&state->refs, 1);
+    bool due = state->watch && !reload->busy && clock_ms() >= reload->next_check;
     if (due) {
         reload->busy = true;
         reload->next_check = clock_ms() + CHECK_EVERY_MS;
     }
     pthread_mutex_unlock(&reload->lock);
-    return due ? check(reload, instance) : instance;
+    return due ? check(reload, state) : state;
+}
+
+void reload_give(Reload *reload, State *state)
+{
+    release(reload->kind, state);
 }

@@ -104,7 +104,7 @@ static Table *new_table(const char *spec)
 
     table->spec = g_strdup(spec);
     table->users = 1;
-    table->refs = 1;
+    table->state.refs = 1;
     return table;
 }
 
@@ -113,8 +113,7 @@ static void destroy(Table *table)
     if (table->data)
         table->backend->free(table->data);
     reload_free(table->reload);
-    if (table->watch)
-        g_ptr_array_unref(table->watch);
+    state_clear(&table->state);
     g_free(table->spec);
     g_free(table->unavailable);
     g_free(table);
@@ -122,18 +121,11 @@ static void destroy(Table *table)
 
 void table_watch(Table *table, const char *path)
 {
-    if (!table->watch)
-        table->watch = g_ptr_array_new_with_free_func(g_free);
-    g_ptr_array_add(table->watch, g_strdup(path));
+    state_watch(&table->state, path);
 }
 
-void instance_release(Table *instance)
-{
-    if (atomic_fetch_sub(&instance->refs, 1) == 1)
-        destroy(instance);
-}
-
-Table *instance_open(const char *spec, GError **error)
+/* NULL: unusable. Otherwise an instance, which may be unavailable; that was logged then. */
+static Table *open_instance(const char *spec, GError **error)
 {
     g_autoptr(GError) why = NULL;
     Table *instance = new_table(spec);
@@ -150,16 +142,41 @@ Table *instance_open(const char *spec, GError **error)
     return instance;
 }
 
+static State *renew_instance(const State *old, void *handle)
+{
+    const Table *former = (const Table *)old;
+    g_autoptr(GError) error = NULL;
+    Table *fresh = open_instance(former->spec, &error);
+
+    if (fresh && !fresh->unavailable) {
+        log_info("table %s has changed -- reading it anew", former->spec);
+        return &fresh->state;
+    }
+    if (!former->unavailable)
+        log_warning("table %s has changed and cannot be read: going on with what it was%s%s", former->spec,
+                    error ? ": " : "", error ? error->message : "");
+    if (fresh)
+        destroy(fresh);
+    return NULL;
+}
+
+static void free_instance(State *state)
+{
+    destroy((Table *)state);
+}
+
+static const ReloadKind instances = {renew_instance, free_instance};
+
 static Table *open_handle(const char *spec, GError **error)
 {
-    Table *instance = instance_open(spec, error);
+    Table *instance = open_instance(spec, error);
 
     if (!instance)
         return NULL;
     Table *handle = new_table(spec);
     handle->whole_keys = instance->whole_keys;
     handle->blocks = instance->blocks;
-    handle->reload = reload_new(instance);
+    handle->reload = reload_new(&instances, handle, &instance->state);
     return handle;
 }
 
@@ -243,9 +260,9 @@ TableResult table_query(const Table *table, const char *key, char **ret_value, G
 {
     if (!table->reload)
         return query_instance(table, key, ret_value, error);
-    Table *instance = reload_take(table->reload);
-    TableResult result = query_instance(instance, key, ret_value, error);
-    instance_release(instance);
+    State *state = reload_take(table->reload);
+    TableResult result = query_instance((const Table *)state, key, ret_value, error);
+    reload_give(table->reload, state);
     return result;
 }
 
