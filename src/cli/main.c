@@ -33,6 +33,7 @@ static const struct {
 } tools[] = {
     {"config", "postconf", NULL, config_command},
     {"map", "postmap", NULL, map_command},
+    {"alias", "postalias", NULL, map_command},
     {"queue", "postqueue", NULL, queue_command},
     {"mailq", "mailq", "-p", queue_command},
     {"quarantine", "quarantine", NULL, quarantine_command},

@@ -221,6 +221,7 @@ int map_command(int argc, char **argv, const char *config_dir)
     MapOptions options = {.config_dir = config_dir};
     bool found = false;
 
+    options.aliases = strcmp(argv[0], "postalias") == 0;
     log_set_tag(NULL, argv[0]);
     if (!parse_options(argc, argv, &options)) {
         log_fatal(USAGE, argv[0]);

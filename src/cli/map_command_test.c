@@ -252,6 +252,36 @@ static void a_damaged_constant_database_fails(void **state)
     g_free(testing_logged());
 }
 
+static void aliases_are_names_and_values(void **state)
+{
+    static const char text[] =
+        "Root: me\n\"Two words\" : a, b\nesc\\:aped: x:y\nlist: a,\n  b\nuser@dom: x\na,b: c\nnone x\nempty:\n: x\n";
+    g_autofree char *path = testing_file("aliases", text);
+    g_autofree char *table = g_strdup_printf("cdb:%s", path);
+    char program[] = "postalias";
+    static const struct {
+        const char *key, *value;
+    } rows[] = {
+        {"root", "me\n"}, {"two words", "a, b\n"}, {"esc:aped", "x:y\n"}, {"list", "a,  b\n"}, {"user@dom", ""}};
+
+    assert_int_equal(map_command(2, (char *[]){program, table, NULL}, testing_dir), 0);
+    g_autofree char *logged = testing_logged();
+    g_autofree char *wanted =
+        g_strdup_printf("warning: %s, line 6: name must be local\nwarning: %s, line 7: need name:value pair\nwarning: "
+                        "%s, line 8: need name:value "
+                        "pair\nwarning: %s, line 9: need name:value pair\nwarning: %s, line 10: need name:value pair\n",
+                        path, path, path, path, path);
+    assert_string_equal(logged, wanted);
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_autoptr(Table) asked = table_open_strict(table, false, NULL);
+        g_autofree char *value = NULL;
+        TableResult result = table_query(asked, rows[i].key, &value, NULL);
+        g_autofree char *line = g_strdup_printf("%s%s", value ? value : "", value ? "\n" : "");
+        assert_int_equal(result, *rows[i].value ? TABLE_FOUND : TABLE_ABSENT);
+        assert_string_equal(line, rows[i].value);
+    }
+}
+
 static int begin(void **state)
 {
     testing_begin();
@@ -281,6 +311,7 @@ int main(void)
         cmocka_unit_test(hash_means_lmdb),
         cmocka_unit_test(a_constant_database_is_made_and_asked),
         cmocka_unit_test(a_damaged_constant_database_fails),
+        cmocka_unit_test(aliases_are_names_and_values),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

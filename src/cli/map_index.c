@@ -180,7 +180,8 @@ static bool put_records(const MapOptions *options, const Target *target, const W
         g_autofree char *value = NULL;
         int line;
 
-        switch (text_next(lines, shown, TEXT_FOR_INDEX, &key, &value, &line, error)) {
+        switch (
+            text_next(lines, shown, options->aliases ? TEXT_FOR_ALIASES : TEXT_FOR_INDEX, &key, &value, &line, error)) {
         case TEXT_END:
             return true;
         case TEXT_ERROR:

@@ -8,6 +8,7 @@
 typedef struct {
     const char *config_dir;
     const char *query, *delete; /* keys; "-": from standard input; NULL: not asked for */
+    bool aliases;               /* the source is "name: value" (postalias) */
     bool list;
     int modes; /* how many of -d -q -s were given: one at most */
     bool incremental;

@@ -23,6 +23,53 @@ static const char *key_end(const char *line)
     return quoted ? NULL : end;
 }
 
+/* The name of "name: value", as it is looked up, and where the value begins. NULL: it is none. The caller frees. */
+static char *alias_name(const char *line, const char **ret_value, bool *ret_is_local)
+{
+    g_autoptr(GString) name = g_string_new(NULL);
+    bool quoted = false;
+
+    *ret_is_local = true;
+    for (; *line && (quoted || *line != ':'); line++) {
+        if (*line == '"') {
+            quoted = !quoted;
+            continue;
+        }
+        if (*line == '\\' && line[1])
+            line++;
+        else if (!quoted && *line == ',')
+            return NULL;
+        else if (!quoted && (*line == '@' || *line == '%'))
+            *ret_is_local = false;
+        g_string_append_c(name, *line);
+    }
+    if (*line != ':')
+        return NULL;
+    *ret_value = line + 1;
+    g_strchomp(name->str);
+    return *name->str ? g_string_free(g_steal_pointer(&name), FALSE) : NULL;
+}
+
+static TextResult read_alias(const char *line, const char *file, int number, char **ret_key, char **ret_value)
+{
+    const char *rest = "";
+    bool is_local;
+    g_autofree char *name = alias_name(line, &rest, &is_local);
+    g_autofree char *value = g_strstrip(g_strdup(rest));
+
+    if (!name || !*value) {
+        log_warning("%s, line %d: need name:value pair", file, number);
+        return TEXT_SKIPPED;
+    }
+    if (!is_local) {
+        log_warning("%s, line %d: name must be local", file, number);
+        return TEXT_SKIPPED;
+    }
+    *ret_key = g_steal_pointer(&name);
+    *ret_value = g_steal_pointer(&value);
+    return TEXT_RECORD;
+}
+
 TextResult text_next(Lines *lines, const char *file, TextUse use, char **ret_key, char **ret_value, int *ret_line,
                      GError **error)
 {
@@ -36,6 +83,9 @@ TextResult text_next(Lines *lines, const char *file, TextUse use, char **ret_key
     }
     if (!line)
         return TEXT_END;
+    *ret_line = number;
+    if (use == TEXT_FOR_ALIASES)
+        return read_alias(line, file, number, ret_key, ret_value);
     const char *end = key_end(line);
     if (!end) {
         log_warning("%s, line %d: unbalanced '\"' in '%.100s' -- ignoring this line", file, number, line);
@@ -54,7 +104,6 @@ TextResult text_next(Lines *lines, const char *file, TextUse use, char **ret_key
         log_warning("%s, line %d: record is in \"key: value\" format; is this an alias file?", file, number);
     *ret_key = g_steal_pointer(&key);
     *ret_value = g_steal_pointer(&value);
-    *ret_line = number;
     return TEXT_RECORD;
 }
 
