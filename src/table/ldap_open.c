@@ -71,7 +71,7 @@ static int bind_simply(LDAP *ldap, const LdapSettings *settings, gint64 deadline
     int code = ldap_sasl_bind(ldap, settings->bind_dn, LDAP_SASL_SIMPLE, &secret, NULL, NULL, &operation);
 
     if (code == LDAP_SUCCESS)
-        code = ldap_wait(ldap, operation, deadline, &message);
+        code = ldap_wait(ldap, operation, MIN(deadline, clock_ms() + settings->timeout * (gint64)1000), &message);
     if (code == LDAP_SUCCESS)
         code = ldap_parse_result(ldap, message, &result, NULL, NULL, NULL, NULL, 1);
     return code == LDAP_SUCCESS ? result : code;
