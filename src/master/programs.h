@@ -15,9 +15,9 @@ typedef enum {
 typedef struct {
     const char *command; /* as in master.cf */
     ProgramKind kind;
-    const char *runs; /* processes: the service's program, "qmgr" for `oqmgr` too; NULL: command */
+    const char *runs;     /* processes: the service's program, "qmgr" for `oqmgr` too; NULL: command */
     bool takes_arguments; /* SERVER: other words than options */
-    const char *note; /* LATER: what that means for mail; REFUSED: what to use instead */
+    const char *note;     /* LATER: what that means for mail; REFUSED: what to use instead */
 } Program;
 
 /* NULL: nothing that Postfix or we have. */

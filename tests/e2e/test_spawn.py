@@ -69,6 +69,7 @@ def test_exit_status(sut):
             mta.log.wait_text('warning: command /bin/sh killed by signal 9')
 
 
+@pytest.mark.gatepost_only  # Postfix kills the program alone
 def test_time_limit(sut):
     """A program that takes too long is killed, with all that it started."""
     command = '/bin/sh -c { sleep 100 & echo $!; wait }'
