@@ -134,7 +134,10 @@ def talk(mta, case):
             if text[:5].upper() == 'EHLO ':
                 seen[:] = [line for line in seen if not re.match(r'< 250[- ][A-Z0-9]+( |$)', ' '.join(line))]
     if alive:
-        client.send('QUIT')
+        try:
+            client.send('QUIT')
+        except (ConnectionResetError, BrokenPipeError):
+            pass
         read(client, [])
     client.close()
     return seen
