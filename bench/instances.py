@@ -36,6 +36,8 @@ virtual_mailbox_base = {dir}/vmail
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination
+relay_domains = relay.test
+relay_recipient_maps = inline:{{known@relay.test=here}}
 smtpd_peername_lookup = no
 in_flow_delay = 0
 """
@@ -92,7 +94,9 @@ class System:
         self.name = name
         self.command = command
         self.top = os.path.join(top, name)
-        self.front, self.idle, self.path, self.relay, self.after, self.accept, self.checks, self.kept, self.filter = range(first_port, first_port + 9)
+        (self.front, self.idle, self.path, self.relay, self.after, self.accept, self.checks, self.kept, self.filter, self.listed,
+         self.waiting) = range(first_port, first_port + 11)
+        self.unknown = self.front
         self.ours = os.path.basename(command) != 'postfix'
         if not self.ours:
             self.kept = self.path
@@ -110,6 +114,8 @@ class System:
             f' -o smtpd_client_connection_count_limit=0 -o smtpd_timeout=600s\n'
             f'{HOST}:{self.path} inet n - n - 100 smtpd -o smtpd_proxy_filter={HOST}:{self.relay}\n'
             f'{HOST}:{self.after} inet n - n - 100 smtpd -o smtpd_authorized_xforward_hosts=127.0.0.0/8\n'
+            f'{HOST}:{self.listed} inet n - n - 100 smtpd -o smtpd_client_restrictions=reject_rbl_client,bl.test\n'
+            f'{HOST}:{self.waiting} inet n - n - 1000 smtpd -o smtpd_client_restrictions=reject_rbl_client,slow.test\n'
             + self._kept_services() + QUEUE_MANAGER + SERVICES), self.front)
         self._start_instance('accept', (
             f'{HOST}:{self.accept} inet n - n - 100 smtpd -o smtpd_authorized_xforward_hosts=127.0.0.0/8\n'

@@ -14,6 +14,7 @@ import time
 import checks
 import instances
 import measure
+import refusals
 from instances import HOST
 
 CLIENTS = 50
@@ -26,11 +27,13 @@ STAGES = [
     ('path', 'whole path into Maildir', 800),
     ('kept', 'the same, our filter, kept', 800),
     ('checks', '1,000 header and body checks', 100),
+    ('unknown', 'refused: unknown recipient', 3000),
+    ('listed', 'refused: on a DNS list', 3000),
 ]
 CHECKS_CLIENTS = 4  # the message is large
 
 # What gatepost must reach beside Postfix (rate at least, processor time at most).
-BOUNDS = {'front': (4.0, 0.36 / 1.7), 'path': (5.0, 0.25), 'kept': (8.0, 1 / 7)}
+BOUNDS = {'front': (4.0, 0.36 / 1.7), 'path': (5.0, 0.25), 'kept': (8.0, 1 / 7), 'unknown': (5.0, 0.2), 'listed': (5.0, 0.2)}
 
 
 def send(port, messages, content):
@@ -54,7 +57,10 @@ def run_once(system, stage, messages):
         system.empty_maildir()
     cpu = measure.cpu_seconds(system.root_pid(part))
     start = time.monotonic()
-    send(port, messages, system.checks_content if stage == 'checks' else ['-s', str(CLIENTS), '-l', str(OCTETS)])
+    if stage in refusals.REPLIES:
+        refusals.ask(port, stage, messages, CLIENTS)
+    else:
+        send(port, messages, system.checks_content if stage == 'checks' else ['-s', str(CLIENTS), '-l', str(OCTETS)])
     if stage in ('path', 'kept'):
         wait_until_delivered(system, messages)
     seconds = time.monotonic() - start
@@ -136,6 +142,12 @@ def print_memory(results):
         print(f'{"":30} {"":9} wanted of gatepost: 12 kB: {"met" if together <= 12 else "NOT met"}')
 
 
+def print_waiting(results):
+    for system, (idle, busy) in results.items():
+        print(f'\n{"beside 500 that wait for DNS":30} {system:9} RCPT answered, 99th percentile: {idle:.2f} ms without them, {busy:.2f} ms with them'
+              f'   wanted: within twice: {"met" if busy <= 2 * idle else "NOT met"}')
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('binary', nargs='?', help='the same as --gatepost')
@@ -143,7 +155,8 @@ def parse_arguments():
     parser.add_argument('--only', choices=['postfix', 'gatepost'])
     parser.add_argument('--quick', action='store_true', help='under a minute, for a first look: the spread is wide')
     parser.add_argument('--rounds', type=int, help='counted runs of each system and stage (5, quick: 2)')
-    parser.add_argument('--stages', default='front,accept,path,kept,checks,memory', help='some of: front,accept,path,kept,checks,memory')
+    stages = ','.join(name for name, _, _ in STAGES) + ',memory,waiting'
+    parser.add_argument('--stages', default=stages, help='some of: ' + stages)
     parser.add_argument('--sessions', type=int, help='idle sessions with gatepost (2000, quick: 500)')
     parser.add_argument('--postfix-sessions', type=int, help='with Postfix, a process each (200, quick: 100)')
     parser.add_argument('--json', metavar='FILE', help='all figures of all runs')
@@ -169,7 +182,7 @@ def make_systems(args, top):
         systems.append(instances.System('postfix', 'postfix', top, 23100, args.postfix_sessions))
     if args.only != 'postfix':
         if args.gatepost and os.access(args.gatepost, os.X_OK):
-            systems.append(instances.System('gatepost', os.path.realpath(args.gatepost), top, 23110, args.sessions))
+            systems.append(instances.System('gatepost', os.path.realpath(args.gatepost), top, 23130, args.sessions))
         elif args.gatepost or args.only:
             sys.exit(f'run.py: no program {args.gatepost or "build-release/gatepost"}')
         else:
@@ -194,10 +207,12 @@ def main():
             sys.exit(f'run.py: {program} is missing (Debian: postfix, haproxy)')
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    refusals.enter_namespace()
     top = tempfile.mkdtemp(prefix='gatepost-bench.')
     os.chmod(top, 0o755)
     systems, passers, sink, figures = [], [], None, {}
     try:
+        refusals.prepare(top)
         sink = instances.start_sink()
         message, octets = checks.write(top)
         systems = make_systems(args, top)
@@ -220,6 +235,9 @@ def main():
             client_side_kb = measure.kernel_kb_of_client_side(1000)
             figures['memory'] = {s.name: (*idle_memory(s, client_side_kb), s.idle_sessions) for s in systems}
             print_memory(figures['memory'])
+        if 'waiting' in args.stages:
+            figures['waiting'] = {s.name: refusals.beside_waiting(s.waiting) for s in systems if s.ours}
+            print_waiting(figures['waiting'])
     except (RuntimeError, subprocess.SubprocessError) as why:
         print(f'run.py: {why}', file=sys.stderr)
         for system in systems + passers:
