@@ -45,6 +45,7 @@ Resolver *resolver_new(const ResolverOptions *options, GError **error)
     resolver->by_deadline = g_tree_new(compare_deadlines);
     resolver->lookups = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, free_lookup);
     resolver->questions = g_hash_table_new_full(NULL, NULL, g_free, NULL);
+    resolver->cache = dns_cache_new();
     resolver->timeout_ms = MAX(options->timeout, 1) * (gint64)1000;
     resolver->question_timeout_ms =
         options->question_timeout > 0 ? options->question_timeout * (gint64)1000 : resolver->timeout_ms;
@@ -80,6 +81,7 @@ void resolver_free(Resolver *resolver)
     if (resolver->ub)
         ub_ctx_delete(resolver->ub); /* ends its thread; nothing is called back any more */
     g_hash_table_unref(resolver->questions);
+    dns_cache_free(resolver->cache);
     hosts_free(resolver->hosts);
     g_tree_unref(resolver->by_deadline);
     g_hash_table_unref(resolver->lookups);
@@ -180,8 +182,10 @@ static void take_result(void *data, int err, struct ub_result *result)
     DnsType type = question->type;
     g_autoptr(DnsAnswer) answer = answer_from_result(type, err, result);
 
-    ub_resolve_free(result);
     pthread_mutex_lock(&resolver->lock);
+    if (result)
+        dns_cache_put(resolver->cache, result->qname, type, answer, result->ttl, clock_ms());
+    ub_resolve_free(result);
     g_hash_table_remove(resolver->questions, question);
     pthread_mutex_unlock(&resolver->lock);
     take_answer(resolver, number, type, answer);
@@ -218,8 +222,21 @@ static bool send_question(Resolver *resolver, Outstanding *question, const char 
     return failure == 0;
 }
 
+static DnsAnswer *look_into_cache(Resolver *resolver, const char *name, DnsType type)
+{
+    pthread_mutex_lock(&resolver->lock);
+    DnsAnswer *answer = dns_cache_get(resolver->cache, name, type, clock_ms());
+    pthread_mutex_unlock(&resolver->lock);
+    return answer;
+}
+
 static void send_one(Resolver *resolver, guint64 number, const char *name, DnsType type)
 {
+    g_autoptr(DnsAnswer) known = look_into_cache(resolver, name, type);
+    if (known) {
+        take_answer(resolver, number, type, known);
+        return;
+    }
     Outstanding *question = add_question(resolver, number, type);
 
     if (question && send_question(resolver, question, name))
@@ -382,7 +399,7 @@ static DnsAnswer *known_answer(const GPtrArray *addresses)
     return answer;
 }
 
-DnsAnswer *resolver_answer_at_once(const Resolver *resolver, const char *name, DnsType type)
+DnsAnswer *resolver_answer_at_once(Resolver *resolver, const char *name, DnsType type)
 {
     g_autofree char *numeric = type == DNS_ADDRESSES ? hosts_canonical_address(name, NULL, NULL) : NULL;
 
@@ -390,7 +407,7 @@ DnsAnswer *resolver_answer_at_once(const Resolver *resolver, const char *name, D
         return address_answer(numeric);
     if (dns_name_is_valid(name)) {
         const GPtrArray *known = type == DNS_ADDRESSES ? hosts_addresses(resolver->hosts, name) : NULL;
-        return known ? known_answer(known) : NULL;
+        return known ? known_answer(known) : look_into_cache(resolver, name, type);
     }
     DnsAnswer *answer = dns_answer_new(DNS_NOT_FOUND);
     answer->no_such_name = true;

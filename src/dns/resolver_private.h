@@ -10,6 +10,7 @@
  * libunbound nor the scheduler is called under it. libunbound calls back from ub_process() without any lock of its own
  * (unbound.h), on whatever thread calls that. */
 #pragma once
+#include "dns/cache.h"
 #include "dns/hosts.h"
 #include "dns/resolver.h"
 #include <pthread.h>
@@ -54,6 +55,7 @@ struct Resolver {
     GHashTable *lookups; /* &lookup->number -> Lookup */
     GTree *by_deadline;  /* of Lookup: those that tasks wait for */
     guint64 last_number;
+    DnsCache *cache;
     GHashTable *questions; /* those that libunbound works on */
     gint64 task_deadline;  /* what the task parked with, or is about to */
     bool pumping;          /* a waiting thread is in ub_process() or waits for ub_fd() */
@@ -72,7 +74,7 @@ void resolver_remove_lookup(Resolver *resolver, Lookup *lookup);
 void resolver_send_questions(Resolver *resolver, guint64 number, const char *name, DnsType type);
 void resolver_process(Resolver *resolver); /* takes what answers there are */
 /* The answer that needs no question; NULL: one has to be asked. */
-DnsAnswer *resolver_answer_at_once(const Resolver *resolver, const char *name, DnsType type);
+DnsAnswer *resolver_answer_at_once(Resolver *resolver, const char *name, DnsType type);
 
 /* ---- lookup.c ---- Answers are made without the lock; the others are called with it. */
 DnsAnswer *answer_from_result(DnsType type, int err, const struct ub_result *result);
