@@ -22,7 +22,8 @@
 #include <cmocka.h>
 
 static char *directory;
-static unsigned probes; /* that were sent */
+static GPtrArray *configs, *main_cfs; /* live as long as a test */
+static unsigned probes;               /* that were sent */
 static Probe probe_kind;
 
 char *cleanup_probe(Cleanup *cleanup, const char *sender, const char *address, Probe kind, GError **error)
@@ -52,10 +53,12 @@ static Config *make_config(const char *extra)
                                             directory, extra);
 
     assert_true(g_file_set_contents(path, text, -1, NULL));
-    MainCf *main_cf = main_cf_read(directory, &error); /* lives as long as the test */
+    MainCf *main_cf = main_cf_read(directory, &error);
     Config *config = main_cf ? config_new(main_cf, &(ConfigScope){.process_name = "qmgr", .stress = ""}, &error) : NULL;
     if (!config)
         fail_msg("%s", error->message);
+    g_ptr_array_add(main_cfs, main_cf);
+    g_ptr_array_add(configs, config);
     return config;
 }
 
@@ -96,6 +99,8 @@ static int remove_one(const char *path, const struct stat *status, int type, str
 static int set_up(void **state)
 {
     directory = g_dir_make_tmp("verify-XXXXXX", NULL);
+    configs = g_ptr_array_new_with_free_func((GDestroyNotify)config_free);
+    main_cfs = g_ptr_array_new_with_free_func((GDestroyNotify)main_cf_free);
     probes = 0;
     return directory ? 0 : -1;
 }
@@ -103,6 +108,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    g_ptr_array_unref(configs);
+    g_ptr_array_unref(main_cfs);
     g_free(directory);
     return 0;
 }
@@ -369,7 +376,6 @@ static void free_asker(Asker *asker)
     verify_free(asker->verify);
     route_free(asker->route);
     queue_notify_close(asker->notify);
-    config_free(asker->config);
 }
 
 static AddressStatus look(const Asker *asker, const char *address, bool wants_probe)
