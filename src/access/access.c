@@ -227,7 +227,7 @@ static bool list_may_probe(const List *list)
     for (guint i = 0; list && i < list->rules->len; i++) {
         const Rule *rule = &g_array_index(list->rules, Rule, i);
         RestrictionFunc *function = rule->restriction ? rule->restriction->function : NULL;
-        may |= rule->table || rule->text || function == reject_unverified_recipient ||
+        may |= rule->table || rule->text || rule->policy || function == reject_unverified_recipient ||
                function == reject_unverified_sender;
     }
     return may;
