@@ -57,8 +57,9 @@ void cdb_file_free(CdbFile *file)
     if (!file)
         return;
     if (file->cdb.cdb_fd >= 0) {
-        auto_fd fd = file->cdb.cdb_fd;
+        int fd = file->cdb.cdb_fd;
         cdb_free(&file->cdb);
+        fd_clear(&fd);
     }
     g_free(file->path);
     g_free(file);
