@@ -107,7 +107,7 @@ static Verdict finish(Search *search, const char *what, const char *class)
     if (search->result == TABLE_FAILED) {
         g_autofree char *reply =
             g_strdup_printf("451 4.3.5 <%s>: %s rejected: Server configuration error", what, class);
-        return refuse_with(evaluation, reply);
+        return refuse_for_trouble(evaluation, reply);
     }
     return apply_action(evaluation, &(Found){.table = table_spec(search->table),
                                              .key = search->key,
