@@ -57,15 +57,13 @@ static bool add_table(Compiler *compiler, const Restriction *restriction, const 
 
 static bool add_policy(Compiler *compiler, const Restriction *restriction, const char *text, GError **error)
 {
-    Rule rule = {.word = g_strdup(restriction->name), .restriction = restriction};
-
     if (!text)
         return add_problem(compiler, restriction->name, g_strdup(POLICY_ARGUMENT_MISSING));
-    rule.policy = policy_service_new(text, compiler->access->config, error);
-    if (rule.policy)
-        return add_rule(compiler, rule);
+    PolicyService *service = policy_service_new(text, compiler->access->config, error);
+    if (service)
+        return add_rule(
+            compiler, (Rule){.word = g_strdup(restriction->name), .restriction = restriction, .policy = service});
     g_prefix_error(error, "restriction %s: ", restriction->name);
-    g_free(rule.word);
     return false;
 }
 

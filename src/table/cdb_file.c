@@ -45,8 +45,7 @@ CdbFile *cdb_file_open(const char *path, GError **error)
         file->cdb.cdb_fd = -1;
         return NULL;
     }
-    fd_steal(&fd);
-    if (has_tables(&file->cdb, file->cdb.cdb_fd))
+    if (has_tables(&file->cdb, fd_steal(&fd)))
         return g_steal_pointer(&file);
     fail_errno(error, "open database %s", path);
     return NULL;
@@ -57,7 +56,7 @@ void cdb_file_free(CdbFile *file)
     if (!file)
         return;
     if (file->cdb.cdb_fd >= 0) {
-        int fd = file->cdb.cdb_fd;
+        int fd = file->cdb.cdb_fd; /* cdb_free() forgets it */
         cdb_free(&file->cdb);
         fd_clear(&fd);
     }

@@ -68,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     g_autofree char *path = g_strdup_printf("/dev/fd/%d", fd);
     Table table = {0};
     g_autoptr(DbParams) params = db_params_read(&table, path, NULL);
-    g_ptr_array_unref(table.watch);
+    g_array_unref(table.state.watch);
     if (params) {
         try_query(params, key);
         try_answer(params, key, value);

@@ -92,7 +92,7 @@ static DbServers *servers_of(const char *hosts)
 
     made = ended = most = 0;
     params = db_params_read(&table, path, NULL);
-    g_ptr_array_unref(table.watch);
+    g_array_unref(table.state.watch);
     return db_servers_new(&driver, "settings", params, "fake:x", NULL);
 }
 
@@ -282,7 +282,7 @@ static void hosts_are_parsed(void **state)
         g_autoptr(GError) error = NULL;
         Table table = {0};
         g_autoptr(DbParams) bad = db_params_read(&table, path, NULL);
-        g_ptr_array_unref(table.watch);
+        g_array_unref(table.state.watch);
         assert_null(db_servers_new(&driver, NULL, bad, "fake:x", &error));
         assert_non_null(error);
     }
@@ -329,7 +329,7 @@ static void parts_of_hosts(void **state)
         g_autofree char *path = testing_file("db.cf", text);
         Table table = {0};
         g_autoptr(DbParams) own = db_params_read(&table, path, NULL);
-        g_ptr_array_unref(table.watch);
+        g_array_unref(table.state.watch);
         g_autoptr(DbServers) servers = db_servers_new(&looking, NULL, own, "fake:x", NULL);
         g_autofree char *value = NULL;
         assert_int_equal(db_servers_lookup(servers, true, "key", &value, NULL), TABLE_FAILED);
