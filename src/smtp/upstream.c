@@ -18,12 +18,13 @@ static UpstreamResult bad(const char **ret_why, const char *why)
     return UPSTREAM_BAD;
 }
 
-static void format_address(int family, const void *octets, char *addr, size_t size)
+/* octets: wherever they stand in the header. */
+static void format_address(int family, const guint8 *octets, char *addr, size_t size)
 {
-    const struct in6_addr *six = octets;
+    static const guint8 v4_mapped[12] = {[10] = 0xff, [11] = 0xff};
 
-    if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(six))
-        inet_ntop(AF_INET, six->s6_addr + 12, addr, (socklen_t)size);
+    if (family == AF_INET6 && memcmp(octets, v4_mapped, sizeof v4_mapped) == 0)
+        inet_ntop(AF_INET, octets + sizeof v4_mapped, addr, (socklen_t)size);
     else
         inet_ntop(family, octets, addr, (socklen_t)size);
 }
@@ -49,11 +50,11 @@ static bool take_word(const char **at, const char *end, char *word, size_t size)
 static bool take_address(const char **at, const char *end, int family, char *addr, size_t size)
 {
     char word[64];
-    struct in6_addr octets; /* room for both */
+    guint8 octets[16]; /* room for both */
 
-    if (!take_word(at, end, word, sizeof word) || inet_pton(family, word, &octets) != 1)
+    if (!take_word(at, end, word, sizeof word) || inet_pton(family, word, octets) != 1)
         return false;
-    format_address(family, &octets, addr, size);
+    format_address(family, octets, addr, size);
     return true;
 }
 
