@@ -268,7 +268,7 @@ def write_ldap(mta, lines, server, name='ldap.cf'):
 
 
 @pytest.mark.gatepost_only
-@pytest.mark.slow
+@pytest.mark.long
 def test_directories_alike(gatepost, directory):
     mta = gatepost()
     for number, (lines, keys) in enumerate(ALIKE):

@@ -95,7 +95,7 @@ QUERIES = [
 
 
 @pytest.mark.gatepost_only
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize('kind', TYPES)
 def test_answers_are_postmaps(kind, database, tmp_path, request):
     ours = [request.config.getoption('--gatepost'), 'map']
