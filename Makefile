@@ -21,7 +21,7 @@ JOBS ?= 2
 # --again: tests that failed on a busy machine have a second try.
 AGAIN ?=
 
-.PHONY: all run check check-asan check-tsan check-long unit-asan unit-tsan bench fuzz install clean format
+.PHONY: all run check check-asan check-tsan check-long sanitized-builds unit-asan unit-tsan bench fuzz install clean format
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
 
@@ -53,6 +53,10 @@ build-asan/build.ninja:
 	meson setup build-asan -Db_sanitize=address,undefined -Db_lundef=false
 build-tsan/build.ninja:
 	meson setup build-tsan -Db_sanitize=thread -Db_lundef=false
+
+sanitized-builds: build-asan/build.ninja build-tsan/build.ninja
+	ninja -C build-asan
+	ninja -C build-tsan
 
 unit-asan: build-asan/build.ninja
 	ninja -C build-asan
