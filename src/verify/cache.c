@@ -493,7 +493,7 @@ void verify_cache_clean(VerifyCache *cache)
     int code = in_transaction(cache, NULL, NULL, &sweep);
     if (code != 0)
         complain(cache, "clean", mdb_strerror(code));
-    else
+    else if (sweep.kept > 0 || sweep.dropped > 0)
         log_info_as("verify", "%s full cleanup: retained=%u dropped=%u entries", cache->name, sweep.kept,
                     sweep.dropped);
     pthread_mutex_unlock(&cache->lock);
