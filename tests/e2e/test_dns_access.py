@@ -531,12 +531,14 @@ def test_lists_that_do_not_answer_block_nothing(faulty):
 
 @pytest.mark.gatepost_only
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_list_that_allows_and_does_not_answer_defers(faulty):
     assert rcpt(faulty, 'allow') == '450 4.7.1 <127.0.0.2>: Client host rejected: Service unavailable'
 
 
 @pytest.mark.gatepost_only
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_late_list_is_heard(faulty):
     assert rcpt(faulty, 'late') == '554 5.7.1 Service unavailable; Client host [127.0.0.2] blocked using late.test; late'
 
