@@ -1,6 +1,8 @@
 /* cache.c - a table by type and name, and the order in which its entries came. */
 #include "dns/cache.h"
 
+#include <string.h>
+
 struct DnsCache {
     GHashTable *entries; /* of Entry, by its key */
     GQueue order;        /* of Entry, the oldest first */
@@ -52,9 +54,18 @@ static void drop(DnsCache *cache, Entry *entry)
     g_hash_table_remove(cache->entries, entry->key);
 }
 
+static bool is_large(const DnsAnswer *answer)
+{
+    size_t octets = 0;
+
+    for (guint i = 0; i < answer->records->len; i++)
+        octets += strlen(dns_answer_record(answer, i)->text) + sizeof(DnsRecord);
+    return octets > DNS_CACHE_OCTETS_MAX;
+}
+
 void dns_cache_put(DnsCache *cache, const char *name, DnsType type, const DnsAnswer *answer, int seconds, gint64 now_ms)
 {
-    if (seconds <= 0 || answer->status == DNS_TEMPORARY)
+    if (seconds <= 0 || answer->status == DNS_TEMPORARY || is_large(answer))
         return;
     Entry *entry = g_new0(Entry, 1);
     entry->key = key_of(name, type);

@@ -75,6 +75,15 @@ static void a_failure_is_not_kept(void **state)
     assert_known("x.test", DNS_A, 1000, NULL);
 }
 
+static void a_large_answer_is_not_kept(void **state)
+{
+    DnsCache *cache = *state;
+    g_autofree char *text = g_strnfill(DNS_CACHE_OCTETS_MAX, 'x');
+
+    put(cache, "x.test", DNS_TXT, text, 10);
+    assert_known("x.test", DNS_TXT, 1000, NULL);
+}
+
 static void addresses_are_of_both_kinds(void **state)
 {
     DnsCache *cache = *state;
@@ -106,10 +115,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(answers_are_kept_for_their_time),
-        TEST(a_failure_is_not_kept),
-        TEST(addresses_are_of_both_kinds),
-        TEST(the_oldest_goes_first),
+        TEST(answers_are_kept_for_their_time), TEST(a_failure_is_not_kept), TEST(a_large_answer_is_not_kept),
+        TEST(addresses_are_of_both_kinds),     TEST(the_oldest_goes_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
