@@ -41,6 +41,7 @@ TARGETS = {
               [bytes(7), b"\x01\x00\x10" + bytes(4), b"\x02\x00\x90\x01" + bytes(3), b"\x03\x00\x90" + bytes(4)]),
     "table": (["src/table/table_test.c", "src/table/match_test.c", "src/table/literals_test.c",
                "src/table/posix_test.c", "src/filter/checks_action_test.c"], [b"", b"key\n"]),
+    "tls_options": (["src/net/tls_options_test.c"], [b""]),
     "upstream": (["src/smtp/upstream_test.c", "tests/e2e/test_upstream_proxy.py"], [b"\x00", b"\xfc"]),
     "xforward": (["src/smtp/xforward_test.c", "src/mail/xtext_test.c"], [b""]),
 }
