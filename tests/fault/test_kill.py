@@ -189,6 +189,18 @@ def check_throttling(mta, killer):
         before = text
 
 
+def wait_for_empty_queue(mta):
+    try:
+        until(lambda: mta.mailq() == 'Mail queue is empty\n', 'an empty queue', 60)
+    except AssertionError as late:
+        left = mta.mailq()
+        lines = [f'{line.program}[{line.number}]: {line.text}' for line in mta.log.lines()]
+        ids = re.findall(r'^(\w+)[*!]? ', left, re.M)
+        told = [line for line in lines if any(f' {id}: ' in line for id in ids)]
+        raise AssertionError('\n'.join([f'{late}, but', left, 'of these the log says', *told, 'and at its end', *lines[-60:],
+                                        *map(str, processes(mta))])) from None
+
+
 def quarantined(mta):
     """Number of message: how often it is there."""
     found = {}
@@ -215,7 +227,7 @@ def check(gatepost, kills, seed, inspectors=False):
         finally:
             load.stop()
             killer.close()
-        until(lambda: mta.mailq() == 'Mail queue is empty\n', 'an empty queue', 60)
+        wait_for_empty_queue(mta)
         delivered = {}
         for user in USERS:
             for message in mta.maildir(user).messages():
