@@ -3,6 +3,7 @@
 #include "base/fail.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/source.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -161,6 +162,7 @@ static bool take_descriptors(ServiceProcess *process, int listeners, GError **er
     process->row = &process->page->rows[process->row_number];
     process->row->pid = getpid();
     process->service_id = page_service_id(process->identity);
+    source_connect(SERVICE_FD_SOURCE);
     return true;
 }
 
@@ -240,6 +242,7 @@ bool service_drop_privileges(const char *user, GError **error)
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return fail_errno(error, "PR_SET_DUMPABLE");
 #endif
+    source_seal();
     return true;
 }
 

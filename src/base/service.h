@@ -1,8 +1,8 @@
 /* service.h - a service process's side of the contract with the master: what it was started for, and the orders it
  * gets.
  *
- * The master runs its own program again with the service's line of master.cf as arguments, listening sockets and three
- * fixed descriptors (control, page, log). The process reads its configuration, opens its tables, gives up root, says
+ * The master runs its own program again with the service's line of master.cf as arguments, listening sockets and four
+ * fixed descriptors (control, page, log, and the line of base/source.h). The process reads its configuration, opens its tables, gives up root, says
  * ready, and serves until an order comes or the master is gone (end of input on the control socket).
  *
  * A service process starts with $queue_directory as its working directory (so `private/NAME` is a path, however deep
@@ -47,7 +47,7 @@ void service_process_free(ServiceProcess *process); /* closes listeners and cont
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ServiceProcess, service_process_free)
 
 /* Gives up root for the user (mail_owner) if it is root: groups, gid, uid, for good; PR_SET_NO_NEW_PRIVS, not dumpable.
- */
+ * All tables are open by then: source_seal(). */
 bool service_drop_privileges(const char *user, GError **error);
 
 /* Tells the master that clients are served. Before it, a death counts as a bad start and is throttled. */
@@ -69,7 +69,7 @@ ServiceOrder service_next_order(ServiceProcess *process);
 /* ---- The master's half of the contract ---- */
 
 /* Where a service process finds its descriptors; listeners follow in order. */
-enum { SERVICE_FD_CONTROL = 3, SERVICE_FD_PAGE, SERVICE_FD_LOG, SERVICE_FD_LISTENERS };
+enum { SERVICE_FD_CONTROL = 3, SERVICE_FD_PAGE, SERVICE_FD_LOG, SERVICE_FD_SOURCE, SERVICE_FD_LISTENERS };
 #define SERVICE_LISTENERS_MAX 64
 
 /* argv that service_process_new() understands, NULL-terminated. Uses all fields but control, page and row (row_number

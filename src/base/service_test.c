@@ -71,7 +71,7 @@ static void place(const int *sources, int count)
 
 static void a_service_learns_all_and_obeys(void **state)
 {
-    int page_fd = -1, control[2], log1[2], log2[2];
+    int page_fd = -1, control[2], source[2], log1[2], log2[2];
     Page *page = page_create(&page_fd);
     g_autoptr(GPtrArray) overrides = g_ptr_array_new();
     g_autoptr(GPtrArray) arguments = g_ptr_array_new();
@@ -101,11 +101,12 @@ static void a_service_learns_all_and_obeys(void **state)
                               .log_host = (char *)"mx"};
     g_autoptr(GPtrArray) argv = service_process_argv(&process);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, source), 0);
     assert_int_equal(pipe(log1), 0);
     assert_int_equal(pipe(log2), 0);
     pid_t pid = fork();
     if (pid == 0) {
-        place((int[]){control[1], page_fd, log1[1], log2[0]}, 4);
+        place((int[]){control[1], page_fd, log1[1], source[1], log2[0]}, 5);
         execv("/proc/self/exe", (char **)argv->pdata);
         _exit(126);
     }

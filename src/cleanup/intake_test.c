@@ -184,9 +184,10 @@ static void run_in_portions(const Case *row, size_t number, size_t portion)
     assert_non_null(spool);
     log_set_tag("postfix", "smtpd");
     log_to_file(log_fd, "mx");
-    g_autoptr(Cleanup) cleanup = cleanup_new(config, spool, &error);
+    g_autoptr(Cleanup) cleanup = cleanup_new(config, &error);
     if (!cleanup)
         fail_msg("%s", error->message);
+    cleanup_use_spool(cleanup, spool);
     g_autoptr(Envelope) envelope = make_envelope(row);
 
     Intake *intake = intake_new(cleanup, envelope, &(IntakeOptions){.address_mappings = !row->no_mappings}, &error);
@@ -440,7 +441,8 @@ static void a_copy_reports_to_nobody(void **state)
     g_autoptr(Config) config = read_config("always_bcc = arch");
     g_autofree char *spool_directory = g_strdup_printf("%s/spool", directory);
     g_autoptr(Spool) spool = spool_open(&(SpoolOptions){spool_directory, false}, NULL);
-    g_autoptr(Cleanup) cleanup = cleanup_new(config, spool, NULL);
+    g_autoptr(Cleanup) cleanup = cleanup_new(config, NULL);
+    cleanup_use_spool(cleanup, spool);
     g_autoptr(Envelope) envelope = make_envelope(&row);
     Recipient *recipient = g_ptr_array_index(envelope->recipients, 0);
 
@@ -461,11 +463,9 @@ static void a_copy_reports_to_nobody(void **state)
 static void bad_tables_are_refused_at_start(void **state)
 {
     g_autoptr(Config) config = read_config("virtual_alias_maps = mongodb:x");
-    g_autofree char *spool_directory = g_strdup_printf("%s/spool", directory);
-    g_autoptr(Spool) spool = spool_open(&(SpoolOptions){spool_directory, false}, NULL);
     g_autoptr(GError) error = NULL;
 
-    assert_null(cleanup_new(config, spool, &error));
+    assert_null(cleanup_new(config, &error));
     assert_non_null(error);
 }
 

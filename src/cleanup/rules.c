@@ -58,12 +58,11 @@ static bool open_tables(Cleanup *cleanup, const Config *config, GError **error)
            open_maps(config, "recipient_bcc_maps", ROLE_ENVELOPE_RECIPIENT, NULL, &cleanup->recipient_bcc, error);
 }
 
-Cleanup *cleanup_new(const Config *config, Spool *spool, GError **error)
+Cleanup *cleanup_new(const Config *config, GError **error)
 {
     g_autoptr(Cleanup) cleanup = g_new0(Cleanup, 1);
 
     cleanup->config = config;
-    cleanup->spool = spool;
     cleanup->myhostname = config_string(config, "myhostname");
     cleanup->myorigin = config_string(config, "myorigin");
     cleanup->delimiters = config_string(config, "recipient_delimiter");
@@ -87,6 +86,11 @@ Cleanup *cleanup_new(const Config *config, Spool *spool, GError **error)
     if (!open_tables(cleanup, config, error))
         return NULL;
     return g_steal_pointer(&cleanup);
+}
+
+void cleanup_use_spool(Cleanup *cleanup, Spool *spool)
+{
+    cleanup->spool = spool;
 }
 
 void cleanup_free(Cleanup *cleanup)

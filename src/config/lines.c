@@ -4,6 +4,7 @@
 #include "base/fail.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/source.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,15 +38,22 @@ static Lines *lines_new(const char *name)
     return lines;
 }
 
+static Lines *lines_opened(const char *path, int fd, GError **error)
+{
+    if (fd >= 0)
+        return lines_open_fd(path, fd);
+    fail_errno(error, "open %s", path);
+    return NULL;
+}
+
 Lines *lines_open(const char *path, GError **error)
 {
-    auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    return lines_opened(path, open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), error);
+}
 
-    if (fd < 0) {
-        fail_errno(error, "open %s", path);
-        return NULL;
-    }
-    return lines_open_fd(path, fd_steal(&fd));
+Lines *lines_open_source(const char *path, GError **error)
+{
+    return lines_opened(path, source_open(path), error);
 }
 
 Lines *lines_open_fd(const char *name, int fd)

@@ -15,6 +15,7 @@ typedef struct Lines Lines;
 
 /* Opens a file. name, below, is what warnings call the source. NULL: error ("open PATH: No such file or directory"). */
 Lines *lines_open(const char *path, GError **error);
+Lines *lines_open_source(const char *path, GError **error); /* a file that is read anew while mail runs: base/source.h */
 Lines *lines_open_fd(const char *name, int fd);                        /* takes fd over; reads from where it stands */
 Lines *lines_open_text(const char *name, const char *text, size_t len); /* text is borrowed until lines_close() */
 void lines_close(Lines *lines);                                        /* NULL is fine */

@@ -77,7 +77,7 @@ static MainCf *read_lines(const char *dir, const char *path, Lines *from, GError
 
 MainCf *main_cf_read_file(const char *dir, const char *path, GError **error)
 {
-    Lines *lines = lines_open(path, error);
+    Lines *lines = lines_open_source(path, error);
 
     return lines ? read_lines(dir, path, lines, error) : NULL;
 }
@@ -85,8 +85,9 @@ MainCf *main_cf_read_file(const char *dir, const char *path, GError **error)
 MainCf *main_cf_read(const char *dir, GError **error)
 {
     g_autofree char *path = g_strdup_printf("%s/main.cf", dir);
+    Lines *lines = lines_open(path, error);
 
-    return main_cf_read_file(dir, path, error);
+    return lines ? read_lines(dir, path, lines, error) : NULL;
 }
 
 MainCf *main_cf_parse(const char *dir, const char *path, const char *text, size_t len, GError **error)

@@ -78,7 +78,7 @@ static GPtrArray *make_argv(const ChildContext *context, const PlanService *serv
 Child *child_start(const ChildContext *context, const PlanService *service, const Listeners *listeners,
                    guint32 generation, GError **error)
 {
-    int ends[2], fds[SERVICE_FD_LISTENERS + SERVICE_LISTENERS_MAX], count = 0;
+    int ends[2], source_ends[2], fds[SERVICE_FD_LISTENERS + SERVICE_LISTENERS_MAX], count = 0;
     int row = page_take_row(context->page, page_service_id(service->line->identity), generation);
 
     if (row < 0) {
@@ -91,12 +91,19 @@ Child *child_start(const ChildContext *context, const PlanService *service, cons
         return NULL;
     }
     auto_fd control = ends[0], theirs = ends[1];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, source_ends) < 0) {
+        fail_errno(error, "socketpair");
+        page_clear_row(context->page, row);
+        return NULL;
+    }
+    auto_fd source = source_ends[0], their_source = source_ends[1];
     auto_fd null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     g_autoptr(GPtrArray) argv = make_argv(context, service, listeners, generation, row);
     fd_set_nonblock(control, true);
     fds[count++] = theirs;
     fds[count++] = context->page_fd;
     fds[count++] = context->log->fd >= 0 ? context->log->fd : null;
+    fds[count++] = their_source;
     for (guint i = 0; i < listeners->fds->len; i++)
         fds[count++] = g_array_index(listeners->fds, int, i);
     pid_t pid = fork();
@@ -111,6 +118,7 @@ Child *child_start(const ChildContext *context, const PlanService *service, cons
     Child *child = g_new0(Child, 1);
     child->pid = pid;
     child->control = fd_steal(&control);
+    child->source = source_server_new(fd_steal(&source), service->line->name);
     child->row = row;
     child->generation = generation;
     child->identity = g_strdup(service->line->identity);
@@ -126,6 +134,7 @@ void child_bury(Child *child, Page *page)
 {
     page_clear_row(page, child->row);
     fd_clear(&child->control);
+    source_server_free(child->source);
     g_free(child->identity);
     g_free(child->path);
     g_free(child);

@@ -2,6 +2,7 @@
 #pragma once
 #include "base/page.h"
 #include "base/service.h"
+#include "base/source.h"
 #include "master/listen.h"
 #include "master/logdest.h"
 #include "master/plan.h"
@@ -9,7 +10,8 @@
 typedef struct {
     pid_t pid;
     int control; /* to the process; -1 once it closed its end */
-    int row;     /* in the page */
+    SourceServer *source;
+    int row; /* in the page */
     guint32 generation;
     char *identity;
     char *path; /* "$daemon_directory/COMMAND", for log lines as Postfix's */

@@ -120,19 +120,24 @@ static gint64 next_deadline(const Master *master, gint64 now)
 
 void master_wait(Master *master)
 {
-    g_autofree struct pollfd *polled = g_new0(struct pollfd, master->children->len + 1);
+    g_autofree struct pollfd *polled = g_new0(struct pollfd, 2 * master->children->len + 1);
     guint count = master->children->len;
 
     for (guint i = 0; i < count; i++) {
         const Child *child = g_ptr_array_index(master->children, i);
-        polled[i] = (struct pollfd){.fd = child->control, .events = POLLIN};
+        polled[2 * i] = (struct pollfd){.fd = child->control, .events = POLLIN};
+        polled[2 * i + 1] = (struct pollfd){.fd = source_server_descriptor(child->source), .events = POLLIN};
     }
-    polled[count] = (struct pollfd){.fd = master->signals, .events = POLLIN};
-    if (poll(polled, count + 1, clock_poll_timeout(next_deadline(master, clock_ms()))) < 0)
+    polled[2 * count] = (struct pollfd){.fd = master->signals, .events = POLLIN};
+    if (poll(polled, 2 * count + 1, clock_poll_timeout(next_deadline(master, clock_ms()))) < 0)
         return;
-    for (guint i = 0; i < count; i++)
-        if (polled[i].revents)
-            child_hear(g_ptr_array_index(master->children, i));
-    if (polled[count].revents)
+    for (guint i = 0; i < count; i++) {
+        Child *child = g_ptr_array_index(master->children, i);
+        if (polled[2 * i].revents)
+            child_hear(child);
+        if (polled[2 * i + 1].revents)
+            source_server_serve(child->source);
+    }
+    if (polled[2 * count].revents)
         take_signals(master);
 }

@@ -36,9 +36,7 @@ static bool open_queue(SmtpdService *service, GError **error)
     service->spool = spool_open(&options, error);
     if (!service->spool)
         return false;
-    service->cleanup = cleanup_new(config, service->spool, error);
-    if (!service->cleanup)
-        return false;
+    cleanup_use_spool(service->cleanup, service->spool);
     service->notify = queue_notify_open(".", error); /* $queue_directory, but short enough for a socket's name */
     return service->notify != NULL;
 }
@@ -84,11 +82,12 @@ static bool prepare(SmtpdService *service, const MainCf *main_cf, GError **error
     service->content_account = g_new0(Account, 1);
     service->content_account->limit = (size_t)config_int(settings->config, "smtpd_content_memory_limit");
     service->content_account->name = "smtpd_content_memory_limit";
-    if (!service_drop_privileges(config_string(settings->config, "mail_owner"), error))
-        return false;
     bool may_probe = access_may_probe(settings->access) || access_may_probe(service->settings[1]->access);
-    return ((settings->proxy && !may_probe) || open_queue(service, error)) &&
-           (!may_probe || open_prober(service, error));
+    bool has_queue = !settings->proxy || may_probe;
+    if ((has_queue && !(service->cleanup = cleanup_new(settings->config, error))) ||
+        !service_drop_privileges(config_string(settings->config, "mail_owner"), error))
+        return false;
+    return (!has_queue || open_queue(service, error)) && (!may_probe || open_prober(service, error));
 }
 
 static void make_gates(SmtpdService *service)

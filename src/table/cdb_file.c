@@ -3,11 +3,11 @@
 #include "table/cdb_file.h"
 #include "base/fail.h"
 #include "base/fd.h"
+#include "base/source.h"
 #include "table/new_file.h"
 
 #include <cdb.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -36,7 +36,7 @@ static bool has_tables(struct cdb *cdb, int fd)
 CdbFile *cdb_file_open(const char *path, GError **error)
 {
     g_autoptr(CdbFile) file = g_new0(CdbFile, 1);
-    auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
+    auto_fd fd = source_open(path);
 
     file->path = g_strdup(path);
     file->cdb.cdb_fd = -1;

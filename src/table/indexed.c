@@ -2,6 +2,7 @@
  * newer than the text F, else the text itself does. */
 #include "base/fail.h"
 #include "base/log.h"
+#include "base/source.h"
 #include "table/backend.h"
 #include "table/cdb_file.h"
 #include "table/lmdb_file.h"
@@ -18,7 +19,7 @@ static void warn_stale(const char *index_path, const char *text_path)
 {
     struct stat index_stat, text_stat;
 
-    if (stat(index_path, &index_stat) == 0 && stat(text_path, &text_stat) == 0 &&
+    if (source_stat(index_path, &index_stat) && source_stat(text_path, &text_stat) &&
         text_stat.st_mtime > index_stat.st_mtime && text_stat.st_mtime < time(NULL) - STALE_AFTER)
         log_warning("database %s is older than source file %s", index_path, text_path);
 }
@@ -88,8 +89,8 @@ static bool open_substitute(Table *table, const char *name, GError **error)
     g_autofree char *db_path = g_strdup_printf("%s.db", name);
     g_autofree char *spec = NULL;
     struct stat index_stat, text_stat, db_stat;
-    bool has_index = stat(index_path, &index_stat) == 0;
-    bool has_text = stat(name, &text_stat) == 0;
+    bool has_index = source_stat(index_path, &index_stat);
+    bool has_text = source_stat(name, &text_stat);
 
     table_watch(table, index_path);
     table_watch(table, name);
@@ -99,7 +100,7 @@ static bool open_substitute(Table *table, const char *name, GError **error)
         log_warning("%s:%s: %s %s, reading the text file; \"gatepost map lmdb:%s\" makes the index", type, name,
                     index_path, has_index ? "is older than its source" : "does not exist", name);
         spec = g_strdup_printf("texthash:%s", name);
-    } else if (stat(db_path, &db_stat) == 0) {
+    } else if (source_stat(db_path, &db_stat)) {
         g_set_error(error, TABLE_ERROR, TABLE_ERROR_UNUSABLE,
                     "%s:%s: cannot read %s (Berkeley DB): put its source text at %s and run \"gatepost map lmdb:%s\"",
                     type, name, db_path, name, name);

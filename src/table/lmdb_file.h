@@ -1,6 +1,6 @@
 /* lmdb_file.h - files of the Lightning database as Postfix makes them: one file, one unnamed database, keys and values
  * with or without a NUL at their end (postmap -N and -n). There is no lock file beside them: who writes makes a new
- * file and renames it. */
+ * file and renames it, or changes the file in place in one transaction. */
 #pragma once
 #include "table/table.h"
 #include <lmdb.h>

@@ -58,7 +58,7 @@ static bool add_file(Content *content, const char *path, bool negated, int depth
     g_autoptr(GError) why = NULL;
     if (depth < FILE_DEPTH_MAX)
         state_watch(&content->state, path);
-    g_autoptr(Lines) lines = depth < FILE_DEPTH_MAX ? lines_open(path, &why) : NULL;
+    g_autoptr(Lines) lines = depth < FILE_DEPTH_MAX ? lines_open_source(path, &why) : NULL;
 
     while (lines) {
         const char *line = lines_next(lines, NULL, &why);

@@ -1,40 +1,17 @@
 /* passwd.c - unix:passwd.byname and unix:group.byname: the line of a user or group in /etc/passwd or /etc/group.
  *
- * The files are read anew for each lookup (they are small, and a new user must be known at once), through a directory
- * opened at the start, so that a changed root does not matter. Users that only a name service knows are not found. */
+ * The files are read like those of any table, so that a changed root does not matter. Users that only a name service
+ * knows are not found. */
 #include "base/fail.h"
 #include "base/fd.h"
+#include "base/source.h"
 #include "table/backend.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 #define FILE_MAX (16 * 1024 * 1024)
-
-typedef struct {
-    int directory;
-    const char *file;
-} Accounts;
-
-static bool accounts_open(Table *table, const char *name, GError **error)
-{
-    const char *file = strcmp(name, "passwd.byname") == 0  ? "passwd"
-                       : strcmp(name, "group.byname") == 0 ? "group"
-                                                           : NULL;
-
-    if (!file)
-        return fail(error, "unknown table: unix:%s", name);
-    auto_fd directory = open("/etc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (directory < 0)
-        return fail_errno(error, "open /etc");
-    Accounts *accounts = g_new0(Accounts, 1);
-    accounts->directory = fd_steal(&directory);
-    accounts->file = file;
-    table->data = accounts;
-    return true;
-}
 
 /* What is left of the file, NUL-terminated. NULL: errno. The caller frees. */
 static char *read_file(int fd)
@@ -58,36 +35,53 @@ static char *read_file(int fd)
     }
 }
 
+/* name -> its line. Of two lines with one name the first counts. */
+static GHashTable *read_accounts(const char *text)
+{
+    GHashTable *accounts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+
+    for (const char *line = text; *line; line += strspn(line, "\n")) {
+        size_t len = strcspn(line, "\n"), name_len = strcspn(line, ":\n");
+        char *name = name_len > 0 && name_len < len ? g_strndup(line, name_len) : NULL;
+
+        if (name && !g_hash_table_contains(accounts, name))
+            g_hash_table_insert(accounts, g_steal_pointer(&name), g_strndup(line, len));
+        g_free(name);
+        line += len;
+    }
+    return accounts;
+}
+
+static bool accounts_open(Table *table, const char *name, GError **error)
+{
+    const char *path = strcmp(name, "passwd.byname") == 0  ? "/etc/passwd"
+                       : strcmp(name, "group.byname") == 0 ? "/etc/group"
+                                                           : NULL;
+
+    if (!path)
+        return fail(error, "unknown table: unix:%s", name);
+    table_watch(table, path);
+    auto_fd fd = source_open(path);
+    g_autofree char *text = fd < 0 ? NULL : read_file(fd);
+    if (!text)
+        return fail_errno(error, "read %s", path);
+    table->data = read_accounts(text);
+    return true;
+}
+
 static TableResult accounts_lookup(const Table *table, const char *key, char **ret_value, GError **error)
 {
-    const Accounts *accounts = table->data;
-    size_t len = strlen(key);
+    const char *line = g_hash_table_lookup(table->data, key);
 
-    if (len == 0 || strpbrk(key, ":\n"))
+    if (!line)
         return TABLE_ABSENT;
-    auto_fd fd = openat(accounts->directory, accounts->file, O_RDONLY | O_CLOEXEC);
-    g_autofree char *content = fd < 0 ? NULL : read_file(fd);
-    if (!content) {
-        fail_errno(error, "read /etc/%s", accounts->file);
-        return TABLE_FAILED;
-    }
-    for (const char *line = content; *line; line += strspn(line, "\n")) {
-        size_t line_len = strcspn(line, "\n");
-        if (line_len > len && line[len] == ':' && memcmp(line, key, len) == 0) {
-            *ret_value = g_strndup(line, line_len);
-            return TABLE_FOUND;
-        }
-        line += line_len;
-    }
-    return TABLE_ABSENT;
+    *ret_value = g_strdup(line);
+    return TABLE_FOUND;
 }
 
 static void accounts_free(void *data)
 {
-    Accounts *accounts = data;
-
-    fd_clear(&accounts->directory);
-    g_free(accounts);
+    g_hash_table_unref(data);
 }
 
 const TableBackend table_unix = {"unix", true, false, accounts_open, accounts_lookup, accounts_free};

@@ -1,6 +1,7 @@
 /* reload.c - what is made from files. */
 #include "table/reload.h"
 #include "base/clock.h"
+#include "base/source.h"
 
 #include <pthread.h>
 #include <sys/stat.h>
@@ -35,7 +36,7 @@ static Stamp stamp_of(const char *path)
 {
     struct stat status;
 
-    if (stat(path, &status) < 0)
+    if (!source_stat(path, &status))
         return (Stamp){0};
     return (Stamp){.exists = true,
                    .device = status.st_dev,
@@ -218,13 +219,17 @@ State *reload_take(Reload *reload)
     pthread_mutex_lock(&reload->lock);
     State *state = reload->now;
     atomic_fetch_add(&state->refs, 1);
-    bool due = state->watch && !reload->busy && clock_ms() >= reload->next_check;
+    bool due = state->watch && !reload->busy && clock_ms() >= reload->next_check && source_begin_look();
     if (due) {
         reload->busy = true;
         reload->next_check = clock_ms() + CHECK_EVERY_MS;
     }
     pthread_mutex_unlock(&reload->lock);
-    return due ? check(reload, state) : state;
+    if (!due)
+        return state;
+    state = check(reload, state);
+    source_end_look();
+    return state;
 }
 
 void reload_give(Reload *reload, State *state)

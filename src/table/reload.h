@@ -2,8 +2,8 @@
  *
  * Who uses it takes the state of the moment and gives it back. Now and then one of them looks at the files; when they
  * are others than they were, he makes a new state while the rest go on with the old one, which ends with its last user.
- * A file that is gone, or cannot be read any more (it has a mistake, or we are not root any longer), changes nothing:
- * what was read stays.
+ * A file that is gone, or cannot be read any more (it has a mistake, or the master does not answer), changes nothing:
+ * what was read stays. Files are those of base/source.h: root is not needed, and of all states one is looked at a time.
  *
  * A file is read when it is whole. One that took another's place by rename is, at once: its status is younger than its
  * content. One that is written in place is when nobody has written for REST_MS. Should it change while it is read, what

@@ -34,7 +34,7 @@ static bool read_inline(const char *type, const char *name, RuleReader *reader, 
 static bool read_file(const char *path, RuleReader *reader, void *context, GError **error)
 {
     g_autoptr(GError) why = NULL;
-    g_autoptr(Lines) lines = lines_open(path, error);
+    g_autoptr(Lines) lines = lines_open_source(path, error);
     int number;
 
     if (!lines)

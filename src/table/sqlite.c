@@ -1,13 +1,15 @@
 /* sqlite.c - sqlite: tables (sqlite_table(5)).
  *
- * There is one connection, opened for reading when the table is: later this process may not be allowed to. Lookups take
- * turns, each of which ends within seconds whatever the query does. A file that was replaced is opened anew; where that
- * fails, or there is none any more, the old one goes on. */
+ * There is one connection, opened for reading when the table is. Lookups take turns, each of which ends within seconds
+ * whatever the query does. A file that was replaced is opened anew; where that fails, or there is none any more, the
+ * old one goes on. */
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
+#include "base/source.h"
 #include "table/backend.h"
 #include "table/db_common.h"
+#include "table/sqlite_files.h"
 
 #include <pthread.h>
 #include <sqlite3.h>
@@ -32,9 +34,9 @@ typedef struct {
     sqlite3 *db;
     dev_t device;
     ino_t inode;
-    dev_t bad_device; /* a file in its place that could not be opened, as was logged */
-    ino_t bad_inode;
-    gint64 deadline; /* of the query that runs */
+    struct stat bad;  /* a file in its place that could not be used, as was logged */
+    gint64 deadline;  /* of the query that runs */
+    gint64 next_look; /* whether it is another file */
 } Sqlite;
 
 static int check_deadline(void *data)
@@ -44,8 +46,8 @@ static int check_deadline(void *data)
     return clock_ms() > sqlite->deadline;
 }
 
-/* The first query reads the file: a file that is no database is found out only then. */
-static sqlite3 *open_file(Sqlite *sqlite, GError **error)
+/* *ret_usable: false: the file is no database, which the next query will say, too. */
+static sqlite3 *open_file(Sqlite *sqlite, bool *ret_usable, GError **error)
 {
     sqlite3 *db = NULL;
     int code = sqlite3_open_v2(sqlite->path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
@@ -59,6 +61,10 @@ static sqlite3 *open_file(Sqlite *sqlite, GError **error)
     sqlite3_busy_timeout(db, BUSY_MS);
     sqlite3_limit(db, SQLITE_LIMIT_LENGTH, VALUE_MAX);
     sqlite3_progress_handler(db, PROGRESS_STEPS, check_deadline, sqlite);
+    /* The first query reads the file; what SQLite opens beside it is open then. */
+    sqlite->deadline = clock_ms() + QUERY_MS;
+    code = sqlite3_exec(db, "PRAGMA temp_store = MEMORY; PRAGMA schema_version", NULL, NULL, NULL) & 0xff;
+    *ret_usable = code != SQLITE_NOTADB && code != SQLITE_CORRUPT && code != SQLITE_CANTOPEN;
     return db;
 }
 
@@ -91,17 +97,20 @@ static Sqlite *sqlite_new(void)
 static bool open_parts(Sqlite *sqlite, Table *table, const char *name, GError **error)
 {
     struct stat status;
+    bool usable;
 
     if (!(sqlite->params = db_params_read(table, name, error)) ||
         !(sqlite->path = db_params_need(sqlite->params, "dbpath", NULL, error)) ||
         !(sqlite->query = db_template_new_sql(sqlite->params, false, error)) ||
         !(sqlite->rules = db_rules_new(sqlite->params, table->spec, "result_format", error)))
         return false;
-    if (stat(sqlite->path, &status) == 0) {
+    sqlite_files_use();
+    sqlite_files_name(sqlite->path);
+    if (source_stat(sqlite->path, &status)) {
         sqlite->device = status.st_dev;
         sqlite->inode = status.st_ino;
     }
-    sqlite->db = open_file(sqlite, error);
+    sqlite->db = open_file(sqlite, &usable, error);
     if (!sqlite->db)
         table_watch(table, sqlite->path); /* it may come */
     return sqlite->db != NULL;
@@ -142,19 +151,29 @@ static void end_turn(Sqlite *sqlite)
     pthread_mutex_unlock(&sqlite->lock);
 }
 
+static bool is_bad(const Sqlite *sqlite, const struct stat *status)
+{
+    const struct stat *bad = &sqlite->bad;
+
+    return bad->st_dev == status->st_dev && bad->st_ino == status->st_ino && bad->st_size == status->st_size &&
+           bad->st_mtim.tv_sec == status->st_mtim.tv_sec && bad->st_mtim.tv_nsec == status->st_mtim.tv_nsec;
+}
+
 static void look_for_another_file(Sqlite *sqlite)
 {
     g_autoptr(GError) error = NULL;
     struct stat status;
+    bool usable = true;
 
-    if (stat(sqlite->path, &status) < 0 || (status.st_dev == sqlite->device && status.st_ino == sqlite->inode) ||
-        (status.st_dev == sqlite->bad_device && status.st_ino == sqlite->bad_inode))
+    if (!source_stat(sqlite->path, &status) || (status.st_dev == sqlite->device && status.st_ino == sqlite->inode) ||
+        is_bad(sqlite, &status))
         return;
-    sqlite3 *db = open_file(sqlite, &error);
-    if (!db) {
-        log_warning("%s was replaced: going on with what it was: %s", sqlite->path, error->message);
-        sqlite->bad_device = status.st_dev;
-        sqlite->bad_inode = status.st_ino;
+    sqlite3 *db = open_file(sqlite, &usable, &error);
+    if (!db || !usable) {
+        log_warning("%s was replaced: going on with what it was: %s", sqlite->path,
+                    db ? sqlite3_errmsg(db) : error->message);
+        sqlite->bad = status;
+        sqlite3_close(db);
         return;
     }
     sqlite3_close(sqlite->db);
@@ -221,8 +240,12 @@ static TableResult sqlite_lookup(const Table *table, const char *key, char **ret
         return result;
     if (!take_turn(sqlite, deadline, error))
         return TABLE_FAILED;
+    if (clock_ms() >= sqlite->next_look && source_begin_look()) {
+        look_for_another_file(sqlite);
+        source_end_look();
+        sqlite->next_look = clock_ms() + SQLITE_FILES_LOOK_MS;
+    }
     sqlite->deadline = MIN(deadline, clock_ms() + QUERY_MS);
-    look_for_another_file(sqlite);
     result = ask(sqlite, key, ret_value, error);
     end_turn(sqlite);
     return result;

@@ -2,10 +2,10 @@
 #include "base/fail.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/source.h"
 #include "table/backend.h"
 #include "table/text.h"
 
-#include <fcntl.h>
 #include <string.h>
 
 /* End of the key at line: the first blank outside of quotes. NULL: a quote is not closed. */
@@ -141,7 +141,7 @@ static bool texthash_open(Table *table, const char *path, GError **error)
 {
     g_autoptr(GHashTable) records = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     table_watch(table, path);
-    auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
+    auto_fd fd = source_open(path);
 
     if (fd < 0)
         return fail_errno(error, "open database %s", path);

@@ -119,6 +119,22 @@ def test_a_table_is_removed_and_comes_back(gatepost, kind):
     assert not load.wrong
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason='root needs no help')
+def test_a_table_for_root_alone(gatepost, kind):
+    """Servers have given up root: the master opens it for them."""
+    mta = server(gatepost, kind)
+    make(mta, kind, 'REJECT version 0')
+    with mta, Load(mta) as load:
+        load.sees(0)
+        mask = os.umask(0o077)
+        make(mta, kind, 'REJECT version 1')
+        os.umask(mask)
+        suffix = '.' + kind if kind in ('lmdb', 'cdb') else ''
+        assert os.stat(f'{mta.dir}/table{suffix}').st_mode & 0o77 == 0 or os.chmod(f'{mta.dir}/table{suffix}', 0o600) is None
+        load.sees(1)
+    assert not load.wrong
+
+
 @pytest.mark.parametrize('kind', ['lmdb', 'cdb'])
 def test_what_is_no_table_is_not_taken(gatepost, kind):
     mta = server(gatepost, kind)

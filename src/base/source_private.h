@@ -1,0 +1,22 @@
+/* source_private.h - what goes over the line between a service process and the master. Both are the same program. */
+#pragma once
+#include "base/source.h"
+
+#include <limits.h>
+
+#define SOURCE_PATHS_MAX 4096 /* of one process */
+
+typedef enum { SOURCE_ADD = 1, SOURCE_SEAL, SOURCE_STAT, SOURCE_OPEN } SourceWhat;
+
+typedef struct {
+    guint32 what;        /* SourceWhat */
+    guint32 serial;      /* STAT, OPEN: comes back with the answer */
+    guint32 number;      /* STAT, OPEN: which path */
+    char path[PATH_MAX]; /* ADD: NUL-terminated. The other messages end before it */
+} SourceRequest;
+
+typedef struct {
+    guint32 serial;
+    gint32 failure; /* errno; 0: the status is there, and for OPEN a descriptor comes along */
+    struct stat status;
+} SourceReply;
