@@ -1,6 +1,6 @@
 """Access control to the letter: small configurations, each with a dialogue and the log it leaves, as Postfix has them.
 
-A file data/access/*.txt is an instance: settings of main.cf, then cases. A case is a server of its own:
+A file data/access/*.txt is an instance: settings of main.cf, then cases. Cases with the same settings share a server:
 
     [name]
     setting = value
@@ -38,6 +38,7 @@ FILES = {'texts': 'alice@virt.test REJECT from a file\n', 'networks': '10.0.0.0/
 class Case:
     def __init__(self, name):
         self.name, self.lines = name, []
+        self.server = name  # the case that has it
 
     def texts(self, mark):
         return [text for kind, text in self.lines if kind == mark]
@@ -54,6 +55,9 @@ def parse(path):
         if mark not in ('>', '>>', '<', '=', '@', '#'):
             mark, text = 'set' if line else '', line
         (cases[-1] if cases else head).lines.append((mark, text))
+    servers = {}
+    for case in cases:
+        case.server = servers.setdefault(tuple(line for line in case.lines if line[0] in ('set', '#')), case.name)
     return head, cases
 
 
@@ -71,7 +75,7 @@ def mta(request, sut):
     mta = sut('\n'.join(head.texts('set')))
     master = ''
     for case in cases:
-        if mta.name == 'postfix' and ('#', 'gatepost') in case.lines:
+        if mta.name == 'postfix' and ('#', 'gatepost') in case.lines or case.server != case.name:
             continue
         master += f'127.0.0.1:{mta.ports[case.name]} inet n - n - - smtpd -o syslog_name={case.name}\n'
         for setting in case.texts('set'):
@@ -106,7 +110,7 @@ def talk(mta, case):
     """What the case sends and what comes back."""
     seen = []
     steps = [(mark, text) for mark, text in case.lines if mark in ('>', '>>', '@')]
-    client = mta.connect(case.name)
+    client = mta.connect(case.server)
     if steps[0] == ('@', ''):
         seen.append(steps.pop(0))
         alive = read(client, seen)
@@ -146,7 +150,7 @@ def talk(mta, case):
 def log_of(mta, case, mark):
     end = time.monotonic() + 10 * PATIENCE
     while True:
-        lines = [line for line in mta.log.lines(mark) if line.tag.startswith(case.name + '/')]
+        lines = [line for line in mta.log.lines(mark) if line.tag.startswith(case.server + '/')]
         if any(line.text.startswith('disconnect from') for line in lines):
             break
         assert time.monotonic() < end, f'the session has not ended in the log:\n{mta.log_text()}'
