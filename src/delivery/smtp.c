@@ -21,6 +21,24 @@ static const char *families_of(const Config *config)
     return ipv4 && ipv6 ? "all" : ipv6 ? "ipv6" : "ipv4";
 }
 
+static bool has_word(const char *list, const char *word)
+{
+    g_autoptr(GPtrArray) words = config_split(list);
+
+    for (guint i = 0; i < words->len; i++)
+        if (g_ascii_strcasecmp(g_ptr_array_index(words, i), word) == 0)
+            return true;
+    return false;
+}
+
+/* smtp_dns_support_level, where it is set, has taken the place of disable_dns_lookups. */
+static bool uses_dns(const Config *config)
+{
+    const char *level = config_string(config, "smtp_dns_support_level");
+
+    return level[0] ? !has_word(level, "disabled") : !config_bool(config, "disable_dns_lookups");
+}
+
 static void *open_smtp(const Config *config, const char *service_name, GError **error)
 {
     g_autofree char *sample = g_strconcat("127.0.0.1:", config_string(config, "smtp_tcp_port"), NULL);
@@ -34,6 +52,9 @@ static void *open_smtp(const Config *config, const char *service_name, GError **
     smtp->config = config;
     smtp->port = endpoint->port;
     smtp->families = families_of(config);
+    smtp->asks_mx = uses_dns(config);
+    smtp->asks_dns = smtp->asks_mx && has_word(config_string(config, "smtp_host_lookup"), "dns");
+    smtp->asks_system = !smtp->asks_mx || has_word(config_string(config, "smtp_host_lookup"), "native");
     smtp->own = route_own_addresses(config, error);
     smtp->resolver = smtp->own ? resolver_open(config, RESOLVER_TIMEOUT, error) : NULL;
     return smtp->resolver ? smtp : NULL; /* without it the process ends */
@@ -44,8 +65,7 @@ static void *open_smtp(const Config *config, const char *service_name, GError **
 static void finish_unrouted(const Smtp *smtp, Attempt *attempt, SmtpRouteResult result, const SmtpRoute *route)
 {
     const char *nexthop = attempt->request->nexthop;
-    Outcome outcome = {
-        .status = RESULT_DEFERRED, .dsn = route->dsn, .text = route->text, .kind = REPORT_SITE_FAILED};
+    Outcome outcome = {.status = RESULT_DEFERRED, .dsn = route->dsn, .text = route->text, .kind = REPORT_SITE_FAILED};
 
     if (result == ROUTE_BAD ||
         (result == ROUTE_NOT_FOUND && g_str_equal(nexthop, config_string(smtp->config, "relayhost")))) {
@@ -69,7 +89,7 @@ static guint limit_of(const Smtp *smtp, const char *name)
 
 static void try_addresses(const Smtp *smtp, Attempt *attempt, const SmtpRoute *route, SmtpFailure *failure)
 {
-    guint addresses = MIN(route->targets->len, limit_of(smtp, "smtp_mx_address_limit"));
+    guint addresses = route->targets->len;
     guint sessions = limit_of(smtp, "smtp_mx_session_limit");
 
     for (guint i = 0; i < addresses && sessions > 0; i++) {

@@ -1,5 +1,5 @@
-/* smtp_private.h - the parts of the smtp agent: where a next hop is (smtp_route.c, smtp_peer.c), what is said to it (smtp_session.c),
- * in what order (smtp.c). */
+/* smtp_private.h - the parts of the smtp agent: where a next hop is (smtp_route.c, smtp_host.c, smtp_peer.c), what is
+ * said to it (smtp_session.c), in what order (smtp.c). */
 #pragma once
 #include "config/config.h"
 #include "delivery/attempt.h"
@@ -9,9 +9,11 @@
 typedef struct {
     const Config *config;
     Resolver *resolver;
-    guint16 port;         /* smtp_tcp_port */
-    const char *families; /* "ipv4", "ipv6", "all" */
-    GHashTable *own;      /* set of char *: addresses of this system */
+    guint16 port;               /* smtp_tcp_port */
+    const char *families;       /* "ipv4", "ipv6", "all" */
+    bool asks_mx;               /* smtp_dns_support_level, disable_dns_lookups */
+    bool asks_dns, asks_system; /* for the addresses of hosts: smtp_host_lookup */
+    GHashTable *own;            /* set of char *: addresses of this system */
 } Smtp;
 
 /* ---- smtp_route.c ---- */
@@ -37,7 +39,23 @@ typedef enum {
     ROUTE_NOT_FOUND, /* for good: no such name, no mail there, or it is we */
     ROUTE_TEMPORARY
 } SmtpRouteResult;
-/* "host" and "host:port" by the host's MX records (RFC 5321 section 5.1), or its addresses where it has none; "[host]" and
+
+/* ---- smtp_host.c ---- */
+
+typedef struct {
+    SmtpRouteResult result; /* FOUND, NOT_FOUND, TEMPORARY */
+    GPtrArray *addresses;   /* of char *, numeric, IPv4 first; may hold such as nobody wants */
+    const char *dsn;        /* why there is none */
+    char *text;
+} SmtpHost;
+/* Blocks. The caller clears *ret_host. */
+void smtp_host_look_up(const Smtp *smtp, const char *name, gint64 deadline, SmtpHost *ret_host);
+void smtp_host_clear(SmtpHost *host);
+
+/* ---- smtp_route.c, again ---- */
+
+/* "host" and "host:port" by the host's MX records (RFC 5321 section 5.1), or its addresses where it has none; "[host]"
+ * and
  * "[host]:port" by its addresses. Blocks. The caller clears *ret_route, whatever the result. */
 SmtpRouteResult smtp_route(const Smtp *smtp, const char *nexthop, SmtpRoute *ret_route);
 void smtp_route_clear(SmtpRoute *route);

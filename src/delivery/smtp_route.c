@@ -3,6 +3,7 @@
  * Hosts are looked up in the order of their preference until there are enough addresses: a domain may name a hundred.
  * All of it has one deadline. */
 #include "base/clock.h"
+#include "base/log.h"
 #include "delivery/smtp_private.h"
 
 #include <arpa/inet.h>
@@ -20,6 +21,8 @@ typedef struct {
     SmtpRoute *route;
     gint64 deadline;
     guint wanted;           /* addresses */
+    bool is_balanced;       /* of both families, where there are such */
+    unsigned best;          /* preference of the first host, whether it has an address or not */
     SmtpRouteResult result; /* of the hosts that have no address, as long as none has one */
 } Search;
 
@@ -49,8 +52,6 @@ static SmtpRouteResult G_GNUC_PRINTF(4, 5)
     return result;
 }
 
-#define NAME_ERROR "Host or domain name not found. Name service error for name=%s type=%s: Host not found%s"
-
 /* ---- Hosts ---- */
 
 static bool add_target(Search *search, const char *host, const char *numeric, unsigned preference)
@@ -76,20 +77,22 @@ static bool add_target(Search *search, const char *host, const char *numeric, un
     return true;
 }
 
-static void add_host(Search *search, const char *host, unsigned preference)
+static void add_host(Search *search, const char *name, unsigned preference)
 {
-    g_autoptr(GPtrArray) found = NULL;
-    const char *families = search->smtp->families;
-    DnsStatus status = resolver_addresses(search->smtp->resolver, host, families, search->deadline, &found);
+    SmtpHost host;
     bool any = false;
 
-    for (guint i = 0; i < found->len && search->route->targets->len < ADDRESSES_MAX; i++)
-        any |= add_target(search, host, g_ptr_array_index(found, i), preference);
-    if (any || search->result == ROUTE_TEMPORARY)
-        return;
-    bool again = status == DNS_TEMPORARY;
-    end_search(search, again ? ROUTE_TEMPORARY : ROUTE_NOT_FOUND, again ? "4.4.3" : "5.4.4", NAME_ERROR, host,
-               g_str_equal(families, "ipv6") ? "AAAA" : "A", again ? ", try again" : "");
+    smtp_host_look_up(search->smtp, name, search->deadline, &host);
+    for (guint i = 0; i < host.addresses->len && search->route->targets->len < ADDRESSES_MAX; i++)
+        any |= add_target(search, name, g_ptr_array_index(host.addresses, i), preference);
+    if (!any && search->result != ROUTE_TEMPORARY) {
+        if (host.result == ROUTE_FOUND)
+            end_search(search, ROUTE_NOT_FOUND, "5.4.4", "host %s has no address of a protocol in inet_protocols",
+                       name);
+        else
+            end_search(search, host.result, host.dsn, "%s", host.text);
+    }
+    smtp_host_clear(&host);
 }
 
 /* ---- Order ---- */
@@ -136,10 +139,12 @@ static bool is_own(const Search *search, const SmtpTarget *target)
            g_hash_table_contains(search->smtp->own, text);
 }
 
-/* Mail goes only to who is preferred to us: else two hosts that are each other's spare would pass it to and fro. */
+/* Mail goes only to who is preferred to us: else two hosts that are each other's spare would pass it to and fro. Who is
+ * may have no address for the moment. */
 static SmtpRouteResult leave_out_ourselves(Search *search, const char *host)
 {
     GArray *targets = search->route->targets;
+    unsigned found = g_array_index(targets, SmtpTarget, 0).preference;
 
     for (guint i = 0; i < targets->len; i++) {
         const SmtpTarget *target = &g_array_index(targets, SmtpTarget, i);
@@ -150,47 +155,109 @@ static SmtpRouteResult leave_out_ourselves(Search *search, const char *host)
             g_array_remove_index(targets, targets->len - 1);
         break;
     }
-    return targets->len > 0 ? ROUTE_FOUND
-                            : end_search(search, ROUTE_NOT_FOUND, "5.4.6", "mail for %s loops back to myself", host);
+    if (targets->len > 0)
+        return ROUTE_FOUND;
+    if (found != search->best)
+        return end_search(search, ROUTE_TEMPORARY, "4.4.4", "unable to find primary relay for %s", host);
+    return end_search(search, ROUTE_NOT_FOUND, "5.4.6", "mail for %s loops back to myself", host);
+}
+
+/* ---- As many as are tried ---- */
+
+static bool is_ipv6(const SmtpTarget *target)
+{
+    return target->address.ss_family == AF_INET6;
+}
+
+static guint count_ipv6(const GArray *targets)
+{
+    guint count = 0;
+
+    for (guint i = 0; i < targets->len; i++)
+        count += is_ipv6(&g_array_index(targets, SmtpTarget, i));
+    return count;
+}
+
+/* smtp_balance_inet_protocols: half of them of either family, the odd one of the family that comes first; what one
+ * family does not use is the other's. */
+static void keep_wanted(const Search *search)
+{
+    GArray *targets = search->route->targets;
+    guint wanted = search->wanted, ipv6 = count_ipv6(targets), ipv4 = targets->len - ipv6;
+    guint left[2] = {wanted, wanted}; /* of IPv4, IPv6 */
+
+    if (targets->len <= wanted)
+        return;
+    if (search->is_balanced) {
+        guint half = (wanted + is_ipv6(&g_array_index(targets, SmtpTarget, 0))) / 2;
+        left[1] = MIN(ipv6, MAX(half, wanted > ipv4 ? wanted - ipv4 : 0));
+        left[0] = wanted - left[1];
+    }
+    for (guint i = 0; i < targets->len;) {
+        guint *room = &left[is_ipv6(&g_array_index(targets, SmtpTarget, i))];
+        if (*room == 0) {
+            g_array_remove_index(targets, i);
+            continue;
+        }
+        (*room)--;
+        i++;
+    }
+    if (targets->len > wanted)
+        g_array_set_size(targets, wanted);
 }
 
 /* ---- Next hops ---- */
 
-static void add_mx_hosts(Search *search, const DnsAnswer *answer)
+static bool has_enough(const Search *search)
 {
-    unsigned last = 0;
+    const GArray *targets = search->route->targets;
+    guint ipv6 = search->is_balanced ? count_ipv6(targets) : 0;
+
+    return targets->len >= search->wanted && (!search->is_balanced || (ipv6 > 0 && ipv6 < targets->len));
+}
+
+static SmtpRouteResult add_mx_hosts(Search *search, const char *domain, const DnsAnswer *answer)
+{
+    unsigned last = search->best = dns_answer_record(answer, 0)->preference;
 
     for (guint i = 0; i < answer->records->len; i++) {
         const DnsRecord *record = dns_answer_record(answer, i);
-        if (search->route->targets->len >= search->wanted && record->preference != last)
-            return;
+        if (record->preference != last && has_enough(search))
+            break;
         add_host(search, record->text, record->preference);
         last = record->preference;
     }
+    if (search->route->targets->len > 0)
+        return ROUTE_FOUND;
+    log_warning("no MX host for %s has a valid address record", domain);
+    if (search->result == ROUTE_NOT_FOUND && config_bool(search->smtp->config, "smtp_defer_if_no_mx_address_found")) {
+        search->route->dsn = "4.4.4";
+        search->result = ROUTE_TEMPORARY;
+    }
+    return search->result;
 }
 
 static SmtpRouteResult look_up_domain(Search *search, const char *domain)
 {
     g_autoptr(DnsAnswer) answer = resolver_records(search->smtp->resolver, domain, DNS_MX, search->deadline);
+    bool is_failure = answer->status == DNS_MALFORMED || answer->status == DNS_TEMPORARY;
 
     if (dns_answer_is_null_mx(answer))
         return end_search(search, ROUTE_NOT_FOUND, "5.1.0", "Domain %s does not accept mail (nullMX)", domain);
-    switch (answer->status) {
-    case DNS_OK:
-        add_mx_hosts(search, answer);
-        break;
-    case DNS_NOT_FOUND:
-        if (answer->no_such_name)
-            return end_search(search, ROUTE_NOT_FOUND, "5.4.4", NAME_ERROR, domain, "MX", "");
-        add_host(search, domain, 0);
-        break;
-    case DNS_MALFORMED:
-        return end_search(search, ROUTE_NOT_FOUND, "5.4.4",
-                          "Name service error for name=%s type=MX: Malformed or unexpected name server reply", domain);
-    case DNS_TEMPORARY:
-        return end_search(search, ROUTE_TEMPORARY, "4.4.3", NAME_ERROR, domain, "MX", ", try again");
+    if (answer->status == DNS_OK)
+        return add_mx_hosts(search, domain, answer);
+    if (is_failure && !config_bool(search->smtp->config, "ignore_mx_lookup_error")) {
+        if (answer->status == DNS_MALFORMED)
+            return end_search(search, ROUTE_NOT_FOUND, "5.4.4",
+                              "Name service error for name=%s type=MX: Malformed or unexpected name server reply",
+                              domain);
+        return end_search(search, ROUTE_TEMPORARY, "4.4.3",
+                          "Host or domain name not found. Name service error for name=%s type=MX: Host not found, try "
+                          "again",
+                          domain);
     }
-    return ROUTE_FOUND;
+    add_host(search, domain, 0); /* it may have an address, of which DNS need not know */
+    return search->route->targets->len > 0 ? ROUTE_FOUND : search->result;
 }
 
 static bool is_localhost(const Endpoint *endpoint)
@@ -204,12 +271,12 @@ static void add_localhost(Search *search, const char *host)
     bool v4 = add_target(search, host, "127.0.0.1", 0);
 
     if (!add_target(search, host, "::1", 0) && !v4)
-        end_search(search, ROUTE_NOT_FOUND, "5.4.4", NAME_ERROR, host, "A", "");
+        end_search(search, ROUTE_NOT_FOUND, "5.4.4", "host %s has no address of a protocol in inet_protocols", host);
 }
 
-static bool has_no_mx(const Endpoint *endpoint, const char *nexthop)
+static bool has_no_mx(const Smtp *smtp, const Endpoint *endpoint, const char *nexthop)
 {
-    return nexthop[0] == '[' || g_hostname_is_ip_address(endpoint->host);
+    return !smtp->asks_mx || nexthop[0] == '[' || g_hostname_is_ip_address(endpoint->host);
 }
 
 SmtpRouteResult smtp_route(const Smtp *smtp, const char *nexthop, SmtpRoute *ret_route)
@@ -220,6 +287,7 @@ SmtpRouteResult smtp_route(const Smtp *smtp, const char *nexthop, SmtpRoute *ret
     Search search = {.smtp = smtp, .route = ret_route, .deadline = clock_ms() + LOOKUP_MS};
 
     search.wanted = limit > 0 && limit < ADDRESSES_MAX ? (guint)limit : ADDRESSES_MAX;
+    search.is_balanced = g_str_equal(smtp->families, "all") && config_bool(smtp->config, "smtp_balance_inet_protocols");
     *ret_route = (SmtpRoute){.targets = g_array_new(FALSE, FALSE, sizeof(SmtpTarget)), .nexthop = g_strdup(nexthop)};
     g_array_set_clear_func(ret_route->targets, clear_target);
     if (!endpoint || endpoint->path)
@@ -227,7 +295,7 @@ SmtpRouteResult smtp_route(const Smtp *smtp, const char *nexthop, SmtpRoute *ret
     ret_route->port = endpoint->port;
     if (is_localhost(endpoint)) {
         add_localhost(&search, endpoint->host);
-    } else if (has_no_mx(endpoint, nexthop)) {
+    } else if (has_no_mx(smtp, endpoint, nexthop)) {
         add_host(&search, endpoint->host, 0);
     } else {
         SmtpRouteResult result = look_up_domain(&search, endpoint->host);
@@ -237,5 +305,7 @@ SmtpRouteResult smtp_route(const Smtp *smtp, const char *nexthop, SmtpRoute *ret
     if (ret_route->targets->len == 0)
         return search.result;
     put_in_order(&search);
-    return leave_out_ourselves(&search, endpoint->host);
+    SmtpRouteResult result = leave_out_ourselves(&search, endpoint->host);
+    keep_wanted(&search);
+    return result;
 }

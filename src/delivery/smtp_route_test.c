@@ -36,6 +36,9 @@ static const struct {
     {"spare.test", "10 c.test 20 me.test 30 b.test", NULL},
     {"alike.test", "10 c.test 10 me.test", NULL},
     {"me.test", NULL, "192.0.2.99"},
+    {"first.test", "10 gone.test 20 me.test", NULL},
+    {"sixes.test", "10 s.test 20 c.test", NULL},
+    {"s.test", NULL, "2001:db8::2 2001:db8::3 2001:db8::4"},
     {"many.test", "10 b.test 20 c.test 30 a.test", NULL},
 };
 
@@ -50,42 +53,46 @@ static int find(const char *name)
     return -1;
 }
 
+/* In /etc/hosts, of which DNS does not know. */
+#define HOSTS_NAME "etc.test"
+#define HOSTS_ADDRESS "192.0.2.77"
+
+static void add_addresses(DnsAnswer *answer, const char *addresses, DnsType type)
+{
+    g_auto(GStrv) words = g_strsplit(addresses, " ", 0);
+
+    for (guint i = 0; words[i]; i++) {
+        if (type != DNS_ADDRESSES && (type == DNS_AAAA) != (strchr(words[i], ':') != NULL))
+            continue;
+        dns_answer_add_text(answer, 0, words[i]);
+        answer->status = DNS_OK;
+    }
+}
+
 DnsAnswer *resolver_records(Resolver *resolver, const char *name, DnsType type, gint64 deadline)
 {
     int at = find(name);
-    const char *mx = at < 0 ? NULL : zone[at].mx;
-    DnsAnswer *answer = dns_answer_new(mx ? DNS_OK : DNS_NOT_FOUND);
+    const char *mx = at < 0 ? NULL : zone[at].mx, *addresses = at < 0 ? NULL : zone[at].addresses;
+    const char *data = type == DNS_MX ? mx : addresses;
+    DnsAnswer *answer = dns_answer_new(DNS_NOT_FOUND);
 
-    assert_int_equal(type, DNS_MX);
+    lookups += type == DNS_A || type == DNS_ADDRESSES;
     answer->no_such_name = at < 0;
-    if (g_strcmp0(mx, IS_TEMPORARY) == 0)
+    if (type == DNS_ADDRESSES && strcmp(name, HOSTS_NAME) == 0)
+        add_addresses(answer, HOSTS_ADDRESS, type);
+    else if (g_strcmp0(data, IS_TEMPORARY) == 0)
         answer->status = DNS_TEMPORARY;
-    else if (g_strcmp0(mx, IS_MALFORMED) == 0)
+    else if (g_strcmp0(data, IS_MALFORMED) == 0)
         answer->status = DNS_MALFORMED;
-    g_auto(GStrv) words = g_strsplit(answer->status == DNS_OK ? mx : "", " ", 0);
-    for (guint i = 0; words[i] && words[i + 1]; i += 2)
-        dns_answer_add_text(answer, (unsigned)atoi(words[i]), strcmp(words[i + 1], ".") == 0 ? "" : words[i + 1]);
+    else if (data && type != DNS_MX)
+        add_addresses(answer, data, type);
+    else if (data) {
+        g_auto(GStrv) words = g_strsplit(data, " ", 0);
+        answer->status = DNS_OK;
+        for (guint i = 0; words[i] && words[i + 1]; i += 2)
+            dns_answer_add_text(answer, (unsigned)atoi(words[i]), strcmp(words[i + 1], ".") == 0 ? "" : words[i + 1]);
+    }
     return answer;
-}
-
-DnsStatus resolver_addresses(Resolver *resolver, const char *host, const char *families, gint64 deadline,
-                             GPtrArray **ret_addresses)
-{
-    int at = find(host);
-    const char *addresses = at < 0 ? NULL : zone[at].addresses;
-
-    lookups++;
-    *ret_addresses = g_ptr_array_new_with_free_func(g_free);
-    if (g_hostname_is_ip_address(host))
-        addresses = host;
-    if (!addresses)
-        return DNS_NOT_FOUND;
-    if (strcmp(addresses, IS_TEMPORARY) == 0)
-        return DNS_TEMPORARY;
-    g_auto(GStrv) words = g_strsplit(addresses, " ", 0);
-    for (guint i = 0; words[i]; i++)
-        g_ptr_array_add(*ret_addresses, g_strdup(words[i]));
-    return DNS_OK;
 }
 
 typedef struct {
@@ -108,6 +115,9 @@ static void begin(Fixture *fixture, const char *settings, const char *families)
     fixture->config = config_new(fixture->main_cf, &(ConfigScope){.process_name = "smtp"}, &error);
     assert_non_null(fixture->config);
     fixture->smtp = (Smtp){.config = fixture->config, .port = 25, .families = families};
+    fixture->smtp.asks_mx = !config_bool(fixture->config, "disable_dns_lookups");
+    fixture->smtp.asks_dns = strstr(config_string(fixture->config, "smtp_host_lookup"), "dns") != NULL;
+    fixture->smtp.asks_system = strstr(config_string(fixture->config, "smtp_host_lookup"), "native") != NULL;
     fixture->smtp.own = g_hash_table_new(g_str_hash, g_str_equal);
     g_hash_table_add(fixture->smtp.own, (gpointer) "192.0.2.99");
     g_hash_table_add(fixture->smtp.own, (gpointer) "127.0.0.1");
@@ -144,6 +154,7 @@ static char *show(const Fixture *fixture, const char *nexthop)
     return g_string_free(out, FALSE);
 }
 
+#define NO_RECORD "Host found but no data record of requested type"
 #define NAME_ERROR "Host or domain name not found. Name service error for name="
 
 static void next_hops_have_addresses(void **state)
@@ -159,27 +170,48 @@ static void next_hops_have_addresses(void **state)
          "smtp_address_preference = ipv6\n", NULL},
         {"two.test", "F a.test[192.0.2.1]:25 b.test[192.0.2.2]:25 b.test[192.0.2.22]:25", NULL, "ipv4"},
         {"[a.test]", "F a.test[192.0.2.1]:25 a.test[2001:db8::1]:25", NULL, NULL},
-        {"[two.test]", "N 5.4.4 " NAME_ERROR "two.test type=A: Host not found", NULL, NULL},
+        {"[two.test]", "N 5.4.4 " NAME_ERROR "two.test type=AAAA: " NO_RECORD, NULL, NULL},
         {"plain.test", "F plain.test[192.0.2.4]:25", NULL, NULL},
         {"192.0.2.7", "F 192.0.2.7[192.0.2.7]:25", NULL, NULL},
         {"[192.0.2.7]:2525", "F 192.0.2.7[192.0.2.7]:2525", NULL, NULL},
         {"localhost:2525", "F localhost[127.0.0.1]:2525 localhost[::1]:2525", NULL, NULL},
-        {"nosuch.test", "N 5.4.4 " NAME_ERROR "nosuch.test type=MX: Host not found", NULL, NULL},
-        {"empty.test", "N 5.4.4 " NAME_ERROR "empty.test type=A: Host not found", NULL, NULL},
+        {"nosuch.test", "N 5.4.4 " NAME_ERROR "nosuch.test type=AAAA: Host not found", NULL, NULL},
+        {"empty.test", "N 5.4.4 " NAME_ERROR "empty.test type=A: " NO_RECORD, NULL, "ipv4"},
         {"null.test", "N 5.1.0 Domain null.test does not accept mail (nullMX)", NULL, NULL},
         {"flaky.test", "T 4.4.3 " NAME_ERROR "flaky.test type=MX: Host not found, try again", NULL, NULL},
         {"odd.test", "N 5.4.4 Name service error for name=odd.test type=MX: Malformed or unexpected name server reply",
          NULL, NULL},
-        {"ghost.test", "N 5.4.4 " NAME_ERROR "empty.test type=A: Host not found", NULL, NULL},
-        {"ghost.test", "N 5.4.4 " NAME_ERROR "empty.test type=AAAA: Host not found", NULL, "ipv6"},
+        {"ghost.test", "N 5.4.4 " NAME_ERROR "empty.test type=A: " NO_RECORD, NULL, "ipv4"},
+        {"ghost.test", "N 5.4.4 " NAME_ERROR "empty.test type=AAAA: " NO_RECORD, NULL, "ipv6"},
         {"half.test", "F c.test[192.0.2.3]:25", NULL, NULL},
-        {"slow.test", "T 4.4.3 " NAME_ERROR "wait.test type=A: Host not found, try again", NULL, NULL},
-        {"[wait.test]", "T 4.4.3 " NAME_ERROR "wait.test type=A: Host not found, try again", NULL, NULL},
+        {"slow.test", "T 4.4.3 " NAME_ERROR "wait.test type=AAAA: Host not found, try again", NULL, NULL},
+        {"[wait.test]", "T 4.4.3 " NAME_ERROR "wait.test type=AAAA: Host not found, try again", NULL, NULL},
         {"ours.test", "N 5.4.6 mail for ours.test loops back to myself", NULL, NULL},
         {"ours.test:26", "F me.test[192.0.2.99]:26", NULL, NULL},
         {"[me.test]", "N 5.4.6 mail for me.test loops back to myself", NULL, NULL},
         {"spare.test", "F c.test[192.0.2.3]:25", NULL, NULL},
         {"alike.test", "N 5.4.6 mail for alike.test loops back to myself", NULL, NULL},
+        {"first.test", "T 4.4.4 unable to find primary relay for first.test", NULL, NULL},
+        {"ghost.test", "T 4.4.4 " NAME_ERROR "empty.test type=A: " NO_RECORD,
+         "smtp_defer_if_no_mx_address_found = yes\n", "ipv4"},
+        {"flaky.test", "F flaky.test[192.0.2.5]:25", "ignore_mx_lookup_error = yes\n", NULL},
+        {"odd.test", "F odd.test[192.0.2.6]:25", "ignore_mx_lookup_error = yes\n", NULL},
+        {"a.test", "F a.test[192.0.2.1]:25", "disable_dns_lookups = yes\nsmtp_host_lookup = native\n", "ipv4"},
+        {"two.test", "N 5.3.0 unable to look up host two.test: No address associated with hostname",
+         "disable_dns_lookups = yes\nsmtp_host_lookup = native\n", NULL},
+        {"etc.test", "F etc.test[192.0.2.77]:25", "smtp_host_lookup = dns, native\n", NULL},
+        {"etc.test", "N 5.4.4 " NAME_ERROR "etc.test type=A: Host not found", NULL, "ipv4"},
+        {"gone.test", "N 5.4.4 unable to look up host gone.test: Name or service not known",
+         "smtp_host_lookup = native\n", NULL},
+        {"[wait.test]", "T 4.4.4 unable to look up host wait.test: Temporary failure in name resolution",
+         "smtp_host_lookup = native\n", NULL},
+        {"many.test", "F b.test[192.0.2.2]:25 b.test[192.0.2.22]:25 a.test[2001:db8::1]:25",
+         "smtp_mx_address_limit = 3\n", NULL},
+        {"many.test", "F b.test[192.0.2.2]:25 b.test[192.0.2.22]:25 c.test[192.0.2.3]:25",
+         "smtp_mx_address_limit = 3\nsmtp_balance_inet_protocols = no\n", NULL},
+        {"sixes.test", "F s.test[2001:db8::2]:25 s.test[2001:db8::3]:25 c.test[192.0.2.3]:25",
+         "smtp_mx_address_limit = 3\n", NULL},
+        {"sixes.test", "F s.test[2001:db8::2]:25", "smtp_mx_address_limit = 1\n", NULL},
         {"[a.test]:nowhere", "B 4.3.5 bad next hop: ", NULL, NULL},
     };
 
@@ -198,7 +230,7 @@ static void enough_is_enough(void **state)
 {
     Fixture fixture;
 
-    begin(&fixture, "smtp_mx_address_limit = 2\n", "all");
+    begin(&fixture, "smtp_mx_address_limit = 2\n", "ipv4");
     lookups = 0;
     g_autofree char *got = show(&fixture, "many.test");
     assert_string_equal(got, "F b.test[192.0.2.2]:25 b.test[192.0.2.22]:25");
