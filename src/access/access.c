@@ -319,7 +319,7 @@ static Verdict check_sender(Evaluation *evaluation)
     return run_implicit(evaluation, "reject_unlisted_sender", &about_sender, sender);
 }
 
-/* Before MAIL and RCPT have their own say, or at RCPT all at once. */
+/* At RCPT all at once. */
 static Verdict check_earlier(Evaluation *evaluation)
 {
     Verdict verdict = check_client(evaluation);
@@ -327,21 +327,6 @@ static Verdict check_earlier(Evaluation *evaluation)
     if (!ends_all(verdict))
         verdict = check_helo(evaluation);
     return ends_all(verdict) ? verdict : check_sender(evaluation);
-}
-
-/* With smtpd_delay_reject=no those lists had their say, which was not no. What they remembered for the end counts
- * still: this runs them again for that alone. */
-static Verdict recall_earlier(Evaluation *evaluation)
-{
-    Decision *decision = evaluation->decision;
-
-    evaluation->decision = decision_new();
-    evaluation->is_recall = true;
-    Verdict verdict = check_earlier(evaluation);
-    evaluation->is_recall = false;
-    decision_free(evaluation->decision);
-    evaluation->decision = decision;
-    return verdict == VERDICT_NEED ? VERDICT_NEED : VERDICT_NEXT;
 }
 
 static Verdict check_recipient_lists(Evaluation *evaluation)
@@ -397,7 +382,7 @@ static Verdict check_recipient(Evaluation *evaluation)
         return check_deliverable(evaluation);
     if (route_is_probe_sender(access->route, recipient)) /* whom we probe may probe that in turn */
         return VERDICT_NEXT;
-    Verdict verdict = access->delay_reject ? check_earlier(evaluation) : recall_earlier(evaluation);
+    Verdict verdict = access->delay_reject ? check_earlier(evaluation) : VERDICT_NEXT;
     if (!ends_all(verdict))
         verdict = check_recipient_lists(evaluation);
     if (!ends_all(verdict))
@@ -452,6 +437,22 @@ static Verdict check_stage(Evaluation *evaluation, AccessStage stage)
     g_assert_not_reached();
 }
 
+/* With smtpd_delay_reject=no: what a stage before this one was not sure about, though it said yes. Each began with what
+ * there was before it. */
+static const char *earlier_doubt(const AccessFacts *facts, AccessStage stage)
+{
+    static const int before[] = {
+        [ACCESS_CONNECT] = -1,       [ACCESS_HELO] = ACCESS_CONNECT, [ACCESS_MAIL] = ACCESS_HELO,
+        [ACCESS_RCPT] = ACCESS_MAIL, [ACCESS_VRFY] = ACCESS_MAIL,    [ACCESS_ETRN] = ACCESS_HELO,
+        [ACCESS_DATA] = -1,          [ACCESS_END_OF_DATA] = -1,
+    };
+
+    for (int i = facts->doubts ? before[stage] : -1; i >= 0; i--)
+        if (facts->doubts[i] && (i != ACCESS_MAIL || facts->sender))
+            return facts->doubts[i];
+    return NULL;
+}
+
 /* Where an address leads; "" for the null sender, NULL for none. */
 static char *follow(const Access *access, const char *address)
 {
@@ -463,16 +464,20 @@ Decision *access_check(const Access *access, AccessStage stage, const AccessFact
     Decision *decision = decision_new();
     Evaluation evaluation = {.access = access, .facts = facts, .decision = decision};
 
+    decision->stage = stage;
     if (facts->discarded)
         return decision;
     evaluation.sender = follow(access, facts->sender);
     evaluation.recipient = follow(access, facts->recipient);
     evaluation.client = access_client(facts);
+    evaluation.defer_if_permit = g_strdup(earlier_doubt(facts, stage));
     if (check_stage(&evaluation, stage) == VERDICT_NEED)
         decision->kind = DECISION_NEED;
     g_free(evaluation.sender);
     g_free(evaluation.recipient);
     g_free(evaluation.client);
+    if (stage < ACCESS_DOUBTS)
+        decision->doubt = g_steal_pointer(&evaluation.defer_if_permit);
     g_free(evaluation.defer_if_permit);
     g_free(evaluation.defer_if_reject);
     return decision;

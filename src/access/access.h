@@ -56,6 +56,7 @@ typedef struct {
     bool behind_proxy_filter; /* smtpd_proxy_filter is set: HOLD, FILTER, ... warn and mean DUNNO */
     PolicyClient *policy;     /* whom check_policy_service asks */
     Inquiry *inquiry;         /* of the session: what was asked outside, and the answers so far */
+    char *const *doubts;      /* of the last decisions at CONNECT, HELO and MAIL, by stage; NULL: there are none */
     const Prober *prober;     /* may be NULL unless access_may_probe() */
     Resolver *resolver;
 } AccessFacts;
@@ -74,7 +75,11 @@ typedef struct {
     bool discard, hold;
     char *filter, *redirect; /* NULL: none */
     GPtrArray *bcc;
+    AccessStage stage;
+    char *doubt; /* CONNECT, HELO, MAIL: the reply to give at RCPT instead of a yes (DEFER_IF_PERMIT); NULL: none */
 } Decision;
+
+#define ACCESS_DOUBTS (ACCESS_MAIL + 1)
 void decision_free(Decision *decision); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Decision, decision_free)
 
@@ -90,7 +95,7 @@ bool access_blocks(const Access *access);
 bool access_may_probe(const Access *access);
 
 /* smtpd_delay_reject is applied here: at CONNECT, HELO and MAIL the decision is then PERMIT, at RCPT all lists run in
- * order. At the end of RCPT and VRFY, unless behind a proxy filter, recipients whose mail would go to the transport
+ * order. Without it a caller hands the doubts of those decisions back in the facts. At the end of RCPT and VRFY, unless behind a proxy filter, recipients whose mail would go to the transport
  * `local` are deferred, as there is none yet. */
 Decision *access_check(const Access *access, AccessStage stage, const AccessFacts *facts);
 

@@ -216,6 +216,19 @@ typedef struct {
     const char *reply; /* NULL: permitted */
 } Row;
 
+/* What comes before RCPT: with smtpd_delay_reject=no it has a say, and doubts. */
+static void go_through_earlier(const Rules *rules, const AccessFacts *facts, char *doubts[ACCESS_DOUBTS])
+{
+    AccessFacts earlier = *facts;
+
+    earlier.recipient = NULL;
+    earlier.doubts = doubts;
+    for (AccessStage stage = ACCESS_CONNECT; stage < ACCESS_DOUBTS; stage++) {
+        g_autoptr(Decision) decision = access_check(rules->access, stage, &earlier);
+        doubts[stage] = g_steal_pointer(&decision->doubt);
+    }
+}
+
 static void assert_rows(const Row *rows, size_t count, AccessStage stage)
 {
     for (size_t i = 0; i < count; i++) {
@@ -224,7 +237,12 @@ static void assert_rows(const Row *rows, size_t count, AccessStage stage)
         AccessFacts facts = stranger(rows[i].sender, rows[i].recipient);
         if (!rules.access)
             fail_msg("%s: %s", rows[i].extra, error->message);
+        char *doubts[ACCESS_DOUBTS] = {NULL};
+        facts.doubts = doubts;
+        go_through_earlier(&rules, &facts, doubts);
         assert_decision(&rules, stage, &facts, rows[i].reply, NULL);
+        for (size_t j = 0; j < ACCESS_DOUBTS; j++)
+            g_free(doubts[j]);
     }
 }
 

@@ -23,6 +23,7 @@ void decision_free(Decision *decision)
     g_ptr_array_unref(decision->bcc);
     g_free(decision->filter);
     g_free(decision->redirect);
+    g_free(decision->doubt);
     g_free(decision);
 }
 

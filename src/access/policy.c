@@ -146,8 +146,6 @@ Verdict check_policy_service(Evaluation *evaluation, const Rule *rule)
     const AccessFacts *facts = evaluation->facts;
     g_autofree char *key = g_strdup_printf("policy %u", evaluation->questions++);
 
-    if (evaluation->is_recall) /* it was asked at its time, and its answer has had its effect */
-        return VERDICT_NEXT;
     g_autofree char *attributes = attributes_of(evaluation, rule->policy);
     const Question question = {
         .service = rule->policy, .attributes = attributes, .instance = facts->instance ? facts->instance : ""};

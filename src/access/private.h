@@ -111,7 +111,6 @@ struct Evaluation {
     unsigned depth;                          /* of lists within lists */
     unsigned warn_if_reject;                 /* depth at which it was said, 0: not */
     char *defer_if_permit, *defer_if_reject; /* the reply to give then; NULL */
-    bool is_recall;                          /* of lists that had their say before */
     bool in_default_action;                  /* of a policy service that failed */
     bool recipient_checked, sender_checked;  /* for existence */
     unsigned questions; /* so far, of those that are asked anew each time they stand in a list: they are told apart by

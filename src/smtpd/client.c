@@ -252,6 +252,7 @@ void client_disconnected(Session *session)
         log_disconnect(smtpd);
     client_reset(smtpd);
     g_clear_pointer(&smtpd->decision, decision_free);
+    smtpd_forget_doubts(smtpd, ACCESS_CONNECT);
     inquiry_free(smtpd->inquiry);
     reply_free(smtpd->refusal);
     g_free(smtpd->typed);

@@ -102,6 +102,7 @@ struct Smtpd {
     Transaction *transaction;          /* NULL outside */
     Decision *decision;                /* of the command under way, until it is acted upon */
     Inquiry *inquiry;                  /* what our checks have asked outside */
+    char *doubts[ACCESS_DOUBTS];       /* of the decisions about client, HELO and sender */
     guint64 checked;                   /* session->finished + 1 of the command that passed its checks */
     char *typed;                       /* the command under way, if blanks stand before it; else NULL */
     Reply *refusal;                    /* what the sink says instead of yes; the reply of a chunk that is skipped */
@@ -163,6 +164,8 @@ Outcome smtpd_decide(Smtpd *smtpd, AccessStage stage, const AccessFacts *facts);
 /* Acts on smtpd->decision once: logs, prepends, notes. NULL: permitted; otherwise the refusal, for the caller to give.
  */
 Reply *smtpd_take_decision(Smtpd *smtpd, const AccessFacts *facts);
+/* What decisions from this stage on were not sure about. */
+void smtpd_forget_doubts(Smtpd *smtpd, AccessStage from);
 /* Both, and only once however often a command is run again for what comes behind them. DONE: *ret_refusal is set if the
  * command is refused, else left alone. */
 Outcome smtpd_check_command(Smtpd *smtpd, AccessStage stage, const AccessFacts *facts, Reply **ret_refusal);
@@ -178,8 +181,8 @@ void client_broken(Session *session, const char *reason);
 void client_disconnected(Session *session);
 
 /* --- balancer.c --- */
-/* smtpd_upstream_proxy_protocol: the header of the proxy in front of us, into smtpd->connection. False: *ret_outcome says what to
- * wait for, or the header is none, and that was logged and replied. */
+/* smtpd_upstream_proxy_protocol: the header of the proxy in front of us, into smtpd->connection. False: *ret_outcome
+ * says what to wait for, or the header is none, and that was logged and replied. */
 bool balancer_heard(Smtpd *smtpd, Outcome *ret_outcome);
 
 /* --- limits.c --- */

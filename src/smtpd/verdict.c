@@ -36,6 +36,7 @@ AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state)
         .policy = smtpd->service->policy,
         .behind_proxy_filter = smtpd->service->sink->is_proxy,
         .inquiry = smtpd->inquiry,
+        .doubts = smtpd->doubts,
         .resolver = smtpd->service->resolver,
     };
 
@@ -143,11 +144,21 @@ static void take_actions(Transaction *transaction, Decision *decision)
         g_ptr_array_add(transaction->bcc, g_strdup(g_ptr_array_index(decision->bcc, i)));
 }
 
+void smtpd_forget_doubts(Smtpd *smtpd, AccessStage from)
+{
+    for (int stage = from; stage < ACCESS_DOUBTS; stage++)
+        g_clear_pointer(&smtpd->doubts[stage], g_free);
+}
+
 Reply *smtpd_take_decision(Smtpd *smtpd, const AccessFacts *facts)
 {
     g_autoptr(Decision) decision = g_steal_pointer(&smtpd->decision);
 
     log_notes(smtpd, decision->log);
+    if (decision->stage < ACCESS_DOUBTS) {
+        smtpd_forget_doubts(smtpd, decision->stage);
+        smtpd->doubts[decision->stage] = g_steal_pointer(&decision->doubt);
+    }
     if (smtpd->transaction) /* what a recipient asked for before it was refused counts, too */
         take_actions(smtpd->transaction, decision);
     if (decision->kind == DECISION_REJECT) {

@@ -341,6 +341,66 @@ class TestConnections:
             until(lambda: len(server.requests) == 2, 'a second request')
 
 
+class TestEarlyDoubts:
+    """smtpd_delay_reject=no: DEFER_IF_PERMIT before RCPT is no refusal there, and none of RCPT's own is softened by it, but nobody is
+    permitted."""
+
+    DOUBTS = {'client': ' <localhost[127.0.0.1]>: Client host rejected: ', 'helo': ' <{helo}>: Helo command rejected: ',
+              'sender': ' <{sender}>: Sender address rejected: '}
+
+    @pytest.fixture(scope='class')
+    def mta(self, sut):
+        services = {name: f'-o smtpd_delay_reject=no -o {{ smtpd_{name}_restrictions = check_policy_service inet:127.0.0.1:{{policy}} }}'
+                    for name in self.DOUBTS}
+        services['table'] = '-o smtpd_delay_reject=no -o { smtpd_helo_restrictions = check_helo_access inline:{doubt.test=DEFER_IF_PERMIT} }'
+        services['all'] = '-o smtpd_delay_reject=no ' + ' '.join(
+            f'-o {{ smtpd_{name}_restrictions = check_policy_service inet:127.0.0.1:{{policy}} }}' for name in self.DOUBTS)
+        with sut(services=services) as mta:
+            yield mta
+
+    @staticmethod
+    def doubt(*states):
+        return lambda request: f'DEFER_IF_PERMIT not sure at {request["protocol_state"]}' if request['protocol_state'] in states else 'DUNNO'
+
+    @pytest.mark.parametrize('name, state', [('client', 'CONNECT'), ('helo', 'EHLO'), ('sender', 'MAIL')])
+    def test_each(self, mta, name, state):
+        wanted = '450 4.7.1' + self.DOUBTS[name].format(helo='client.example', sender='a@b.example') + 'not sure at ' + state
+        with policy(mta, self.doubt('CONNECT', 'HELO', 'EHLO', 'MAIL')), mta.session(name) as client:
+            client.cmd('MAIL FROM:<a@b.example>', 250)
+            for recipient in ('alice', 'bob'):
+                client.cmd(f'RCPT TO:<{recipient}@virt.test>', wanted)
+            client.cmd('RCPT TO:<nobody@virt.test>', wanted)
+            client.cmd('DATA', 554)
+
+    def test_the_first_counts(self, mta):
+        with policy(mta, self.doubt('HELO', 'EHLO', 'MAIL')), mta.session('all') as client:
+            client.cmd('MAIL FROM:<a@b.example>', 250)
+            client.cmd('RCPT TO:<alice@virt.test>', '450 4.7.1 <client.example>: Helo command rejected: not sure at EHLO')
+
+    def test_a_name_of_its_own(self, mta):
+        """Another HELO is judged anew, and so is another sender."""
+        with mta.session('table', helo='doubt.test') as client:
+            client.cmd('MAIL FROM:<a@b.example>', 250)
+            client.cmd('RCPT TO:<alice@virt.test>', '450 4.7.1 <doubt.test>: Helo command rejected: Service unavailable')
+            client.cmd('EHLO fine.test', 250)
+            client.envelope()
+        with policy(mta, lambda request: 'DEFER_IF_PERMIT' if request['sender'] == 'x@y.test' else 'DUNNO'), mta.session('sender') as client:
+            client.cmd('MAIL FROM:<x@y.test>', 250)
+            client.cmd('RCPT TO:<alice@virt.test>', '450 4.7.1 <x@y.test>: Sender address rejected: Service unavailable')
+            client.cmd('RSET', 250)
+            client.envelope()
+
+    def test_another_client(self, mta):
+        with policy(mta, lambda request: 'DUNNO' if request['client_address'] == '192.0.2.66' else 'DEFER_IF_PERMIT'):
+            with mta.session('client') as client:
+                client.cmd('MAIL FROM:<a@b.example>', 250)
+                client.cmd('RCPT TO:<alice@virt.test>', 450)
+                client.cmd('RSET', 250)
+                client.cmd('XCLIENT ' + mta.STRANGER, 220)
+                client.cmd('EHLO client.example', 250)
+                client.envelope()
+
+
 @pytest.mark.parametrize('argument, error', [
     ('{ inet:127.0.0.1:1, nosuch=1 }', r'unknown option: "nosuch = 1"'),
     ('{ inet:127.0.0.1:1, timeout=0 }', r'invalid timeout: 0 \(min 1\)'),
