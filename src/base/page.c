@@ -158,7 +158,7 @@ int page_take_row(Page *page, guint32 service, guint32 generation)
         PageRow *row = &page->rows[i];
         if (row->service != 0)
             continue;
-        row->pid = 0;
+        row->pid = row->refused_call = 0;
         row->generation = generation;
         row->sessions = row->slots = row->waiters = 0;
         row->service = service;

@@ -19,6 +19,7 @@ typedef struct {
     _Atomic guint32 sessions;   /* client sessions */
     _Atomic guint32 slots;      /* filter slots held */
     _Atomic guint32 waiters;    /* sessions that wait for a filter slot */
+    _Atomic gint32 refused_call; /* of the system, plus 1: it ended the process (base/sandbox.h); 0: none did */
 } PageRow;
 
 /* Sessions of one client of one line in one process. */

@@ -8,13 +8,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define MESSAGE_READY 'R'
@@ -212,6 +215,22 @@ void service_process_free(ServiceProcess *process)
     g_free(process);
 }
 
+bool service_forbid_leaks(GError **error)
+{
+    for (unsigned long capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0; capability++)
+        ;
+    return setrlimit(RLIMIT_CORE, &(struct rlimit){0}) == 0 || fail_errno(error, "RLIMIT_CORE");
+}
+
+/* The kernel has cleared the others with the change of user. */
+static bool drop_inheritable(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+
+    return syscall(SYS_capset, &header, none) == 0;
+}
+
 static bool become_user(const char *user, GError **error)
 {
     errno = 0;
@@ -234,8 +253,10 @@ static bool become_user(const char *user, GError **error)
 
 bool service_drop_privileges(const char *user, GError **error)
 {
-    if (geteuid() == 0 && !become_user(user, error))
+    if (!service_forbid_leaks(error) || (geteuid() == 0 && !become_user(user, error)))
         return false;
+    if (!drop_inheritable())
+        return fail_errno(error, "drop capabilities");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return fail_errno(error, "PR_SET_NO_NEW_PRIVS");
 #ifndef SANITIZED /* LeakSanitizer looks at its own process from outside */

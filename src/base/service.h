@@ -49,6 +49,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ServiceProcess, service_process_free)
 /* Gives up root for the user (mail_owner) if it is root: groups, gid, uid, for good; PR_SET_NO_NEW_PRIVS, not dumpable.
  * All tables are open by then: source_seal(). */
 bool service_drop_privileges(const char *user, GError **error);
+/* A part of it, for who stays root: no core dumps, as memory holds mail, passwords and keys; and no capability that a
+ * program could give back (of root alone: the bounding set). */
+bool service_forbid_leaks(GError **error);
 
 /* Tells the master that clients are served. Before it, a death counts as a bad start and is throttled. */
 void service_ready(ServiceProcess *process);

@@ -1,12 +1,15 @@
-/* check.c - check: what keeps a mail system from starting, and what is odd. Silent when all is well. */
+/* check.c - check: what keeps a mail system from starting, and what is odd. When all is well it says what protects the
+ * services. */
 #include "base/log.h"
 #include "cli/control.h"
+#include "config/protection.h"
 #include "filter/filter.h"
 #include "master/dirs.h"
 #include "master/listen.h"
 #include "smtpd/smtpd.h"
 #include "spawn/spawn.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -66,6 +69,63 @@ static void warn_of_upstream(const Plan *plan, const PlanService *service)
                     plan->config_dir, line->line);
 }
 
+/* ---- What keeps a service that was taken over from doing harm ---- */
+
+static Config *service_view(const Plan *plan, const Service *line)
+{
+    g_autoptr(GPtrArray) overrides = plan_overrides(plan, line);
+    const ConfigScope scope = {
+        .process_name = line->command, .service_name = line->name, .stress = "", .overrides = overrides};
+
+    return config_new(plan->main_cf, &scope, NULL);
+}
+
+static void warn_of_kernel(const Plan *plan)
+{
+    const char *lacks = sandbox_lacks();
+
+    for (guint i = 0; lacks && i < plan->services->len; i++) {
+        const PlanService *service = g_ptr_array_index(plan->services, i);
+        g_autoptr(Config) view = service_view(plan, service->line);
+        if (view && strcmp(config_string(view, "service_sandbox"), "off") != 0) {
+            log_warning("service_sandbox: %s", lacks);
+            return;
+        }
+    }
+}
+
+/* A line for those that have the same, in the order of master.cf. On standard output: it is no complaint. */
+static void tell_protection(const Plan *plan, const Owner *owner)
+{
+    g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+
+    for (guint i = 0; i < plan->services->len; i++) {
+        const Service *line = ((PlanService *)g_ptr_array_index(plan->services, i))->line;
+        g_autoptr(Config) view = service_view(plan, line);
+        guint at = 0;
+
+        if (!view)
+            continue;
+        g_autofree char *protection = protection_text(view);
+        g_autofree char *text =
+            g_strdup_printf("user %s, %s%s", owner->root ? config_string(view, "mail_owner") : "as the caller",
+                            line->chroot ? "chroot, " : "", protection);
+        while (at < texts->len && strcmp(g_ptr_array_index(texts, at), text) != 0)
+            at++;
+        if (at == texts->len) {
+            g_ptr_array_add(texts, g_steal_pointer(&text));
+            g_ptr_array_add(names, g_string_new(NULL));
+        }
+        GString *list = g_ptr_array_index(names, at);
+        g_string_append_printf(list, "%s%s", list->len > 0 ? " " : "", line->name);
+    }
+    for (guint i = 0; i < texts->len; i++) {
+        g_autoptr(GString) list = g_ptr_array_index(names, i);
+        printf("protection of %s: %s\n", list->str, (char *)g_ptr_array_index(texts, i));
+    }
+}
+
 void check_warn(const Plan *plan)
 {
     for (guint i = 0; i < plan->services->len; i++) {
@@ -73,6 +133,7 @@ void check_warn(const Plan *plan)
         warn_of_upstream(plan, g_ptr_array_index(plan->services, i));
     }
     check_slots(plan);
+    warn_of_kernel(plan);
 }
 
 /* ---- Who could change what root trusts ---- */
@@ -203,5 +264,8 @@ int check_command(const char *config_dir)
     check_warn(control->plan);
     check_descriptors(control->plan);
     check_permissions(control->plan, &owner);
-    return check_services(control->plan) ? 0 : 1;
+    if (!check_services(control->plan))
+        return 1;
+    tell_protection(control->plan, &owner);
+    return 0;
 }

@@ -37,6 +37,10 @@ const Param param_rows_process[] = {
     {"default_process_limit", INT, SUPPORTED, "100", 1, 0, NULL, NULL, "maxproc of services that name none"},
     {"master_service_disable", STRING, SUPPORTED, "", 0, 0, NULL, NULL, "Services of master.cf that are not started"},
     {"service_throttle_time", TIME, SUPPORTED, "60s", 1, 0, NULL, NULL, "Pause after a service failed to start"},
+    {"service_sandbox", ENUM, SUPPORTED, "deny-list", 0, 0, "off deny-list allow-list", "ours",
+     "How service processes are fenced in: deny-list (system calls that lead out are refused; files and TCP ports are those "
+     "that the configuration names, where the kernel has Landlock), allow-list (besides, a system call that the service is "
+     "not known to need ends it), off"},
     {"daemon_timeout", TIME, SUPPORTED, "18000s", 1, 0, NULL, NULL,
      "How long the queue manager waits for a sign of life from a delivery"},
     {"max_idle", TIME, NO_EFFECT, "100s", 1, 0, NULL, NULL, "How long an idle process waits for work"},

@@ -4,6 +4,7 @@
 #include "base/fail.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "config/protection.h"
 #include "delivery/frame.h"
 #include "delivery/privileged_packet.h"
 #include "delivery/virtual_private.h"
@@ -119,7 +120,7 @@ static int child_main(ServiceProcess *process, const ChildState *state, int sour
 #ifndef SANITIZED
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 #endif
-    Pool *pool = pool_new(&options, &error);
+    Pool *pool = protect_child(state->options->config, &role_virtual, &error) ? pool_new(&options, &error) : NULL;
     if (!pool) {
         log_fatal("%s", error->message);
         return 1;

@@ -1,6 +1,7 @@
 /* delivery.c - starting an agent's process. */
 #include "delivery/delivery.h"
 #include "base/log.h"
+#include "config/protection.h"
 #include "delivery/frame.h"
 #include "delivery/virtual.h"
 
@@ -46,7 +47,7 @@ int delivery_main(ServiceProcess *process, const Config *config)
                          .state = agent->open(config, process->name, &error),
                          .options = {.program = agent->command,
                                      .resolution = (int)config_int(config, "delay_logging_resolution_limit")}};
-    if (!frame.state || !service_drop_privileges(config_string(config, "mail_owner"), &error)) {
+    if (!frame.state || !protect(process, config, role_of_agent(agent->command), &error)) {
         log_fatal("%s", error->message);
         return 1;
     }

@@ -8,6 +8,7 @@
 #include "base/fail.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "config/protection.h"
 #include "delivery/child.h"
 #include "delivery/frame.h"
 #include "delivery/privileged_packet.h"
@@ -309,7 +310,8 @@ int virtual_run_as_root(ServiceProcess *process, const Config *config)
                  .resolution = (int)config_int(config, "delay_logging_resolution_limit")};
 
     root.mailboxes = mailboxes_open(config, &error);
-    if (!root.mailboxes || !find_owner(&root, config_string(config, "mail_owner"), &error)) {
+    if (!root.mailboxes || !find_owner(&root, config_string(config, "mail_owner"), &error) ||
+        !protect_root_part(config, &error)) {
         log_fatal("%s", error->message);
         return 1;
     }

@@ -19,7 +19,8 @@ VirtualOptions virtual_options(const Config *config)
     gethostname(host, sizeof host - 1);
     return (VirtualOptions){.limit = (guint64)config_int(config, "virtual_mailbox_limit"),
                             .original = config_bool(config, "enable_original_recipient"),
-                            .host = g_strdup(host)};
+                            .host = g_strdup(host),
+                            .config = config};
 }
 
 /* Return-Path, X-Original-To, Delivered-To. A line end inside an address would be a header of the sender's making: '?'.

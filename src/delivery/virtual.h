@@ -15,5 +15,6 @@ typedef struct {
     guint64 limit; /* virtual_mailbox_limit */
     bool original; /* enable_original_recipient */
     char *host;
+    const Config *config;
 } VirtualOptions;
 VirtualOptions virtual_options(const Config *config);

@@ -1,5 +1,6 @@
 /* context.c - libunbound's context: what it is told before the first question. */
 #include "base/fail.h"
+#include "base/sandbox.h"
 #include "dns/resolver_private.h"
 
 #include <errno.h>
@@ -47,6 +48,7 @@ static bool add_server(struct ub_ctx *ub, const char *server, GError **error)
     if (!canonical || (parts[1] && !g_ascii_string_to_unsigned(parts[1], 10, 1, G_MAXUINT16, &port, NULL)))
         return fail(error, "bad DNS server \"%s\": an address, or address@port, is right", server);
     g_autofree char *text = g_strdup_printf("%s@%u", canonical, (unsigned)port);
+    sandbox_will_connect((guint16)port); /* for long answers */
     int failure = ub_ctx_set_fwd(ub, text);
     return failure == 0 || fail(error, "DNS server \"%s\": %s", server, ub_strerror(failure));
 }
@@ -65,6 +67,7 @@ static bool add_servers(struct ub_ctx *ub, const char *servers, GError **error)
     }
     if (any)
         return true;
+    sandbox_will_connect(53);
     int failure = ub_ctx_resolvconf(ub, NULL);
     if (failure == UB_READFILE && errno == ENOENT) /* resolv.conf(5): then the server is on this machine */
         failure = ub_ctx_set_fwd(ub, "127.0.0.1");

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
+#include "config/protection.h"
 #include "filter/relay.h"
 #include "quarantine/keeper.h"
 
@@ -22,6 +23,7 @@ static bool open_nexthop(RelayService *service, GError **error)
         return fail(error, "filter_nexthop is empty: give the after-filter server's address, as in "
                            "-o filter_nexthop=127.0.0.1:10026");
     service->nexthop = endpoint_parse(name, config_string(config, "queue_directory"), 0, error);
+    endpoint_announce(service->nexthop);
     if (!service->nexthop) {
         g_prefix_error(error, "filter_nexthop: ");
         return false;
@@ -74,7 +76,7 @@ static bool prepare(RelayService *service, const MainCf *main_cf, GError **error
     service->content_account.limit = (size_t)config_int(service->config, "filter_content_memory_limit");
     service->content_account.name = "filter_content_memory_limit";
     service->place = (ContentPlace){.directory = service->content_directory, .account = &service->content_account};
-    return service_drop_privileges(config_string(service->config, "mail_owner"), error);
+    return protect(process, service->config, &role_filter, error);
 }
 
 /* A quarantine that cannot be used is known before the first message needs it; until then the others are served. */

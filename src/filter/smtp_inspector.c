@@ -25,6 +25,7 @@ static bool smtp_open(InspectorSettings *settings, void **ret_state, GError **er
     if (!name || !*name)
         return fail(error, "smtp: the address of a filter is missing, as in { smtp: 127.0.0.1:10030 }");
     smtp->endpoint = endpoint_parse(name, config_string(config, "queue_directory"), 0, error);
+    endpoint_announce(smtp->endpoint);
     if (!smtp->endpoint) {
         g_prefix_error(error, "smtp: ");
         return false;

@@ -1,6 +1,7 @@
 /* processes.c - the master's processes: starting, throttling, ending, burying them. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "master/master_private.h"
 
 #include <signal.h>
@@ -76,13 +77,24 @@ void master_start_units(Master *master, const Plan *plan, const LogDestination *
     }
 }
 
+static void log_refused_call(const Master *master, const Child *child)
+{
+    int call = master->page->rows[child->row].refused_call;
+    g_autofree char *name = call > 0 ? sandbox_call_name(call - 1) : g_strdup("unknown");
+
+    log_warning("process %s pid %d killed by signal %d: system call not allowed: %s (service_sandbox)", child->path,
+                (int)child->pid, SIGSYS, name);
+}
+
 static void log_death(const Master *master, const Child *child, int status)
 {
     if (child->killed || (master->phase == MASTER_STOPPING && WIFSIGNALED(status)))
         return;
     if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
         log_warning("process %s pid %d exit status %d", child->path, (int)child->pid, WEXITSTATUS(status));
-    if (WIFSIGNALED(status))
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+        log_refused_call(master, child);
+    else if (WIFSIGNALED(status))
         log_warning("process %s pid %d killed by signal %d", child->path, (int)child->pid, WTERMSIG(status));
 }
 

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/fd.h"
+#include "base/sandbox.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -232,6 +233,12 @@ Endpoint *endpoint_parse(const char *text, const char *base_dir, guint16 default
         is_good =
             parse_inet(endpoint, g_ascii_strncasecmp(text, "inet:", 5) == 0 ? text + 5 : text, default_port, error);
     return is_good ? g_steal_pointer(&endpoint) : NULL;
+}
+
+void endpoint_announce(const Endpoint *endpoint)
+{
+    if (endpoint && !endpoint->path)
+        sandbox_will_connect(endpoint->port);
 }
 
 void endpoint_free(Endpoint *endpoint)

@@ -18,6 +18,8 @@ typedef struct {
 /* NULL: error says what is wrong and what would be right. default_port 0: a port is required, and a single word is the port; otherwise a
  * single word is the host. localhost is 127.0.0.1, then ::1, whatever /etc/hosts says. */
 Endpoint *endpoint_parse(const char *text, const char *base_dir, guint16 default_port, GError **error);
+/* For sandbox_will_connect(): to be connected to later. NULL is fine. */
+void endpoint_announce(const Endpoint *endpoint);
 void endpoint_free(Endpoint *endpoint);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Endpoint, endpoint_free)
 /* Adds at the end, unless it is there already or is no numeric address. Not for endpoints that threads share. */

@@ -47,6 +47,7 @@ static bool read_endpoint(PolicyService *service, const char *text, GError **err
     g_autofree char *spec = g_strconcat(is_local ? "unix:" : "inet:", address, NULL);
     service->name = g_strdup(address);
     service->endpoint = endpoint_parse(spec, ".", 0, error); /* the process is in $queue_directory */
+    endpoint_announce(service->endpoint);
     return service->endpoint != NULL;
 }
 

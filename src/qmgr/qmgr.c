@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "config/protection.h"
 #include "qmgr/qmgr_private.h"
 #include "spool/queue_notify.h"
 #include "spool/spool_scan.h"
@@ -414,6 +415,7 @@ int qmgr_main(ServiceProcess *process, const Config *config)
     g_autoptr(GError) error = NULL;
     g_autofree char *packet = g_malloc(DELIVERY_PACKET_MAX + 1);
     g_autofree char *directory = g_strconcat(config_string(config, "queue_directory"), "/gatepost", NULL);
+    g_autofree char *verify_directory = verify_cache_directory(config);
     const SpoolOptions options = {.directory = directory, .long_ids = config_bool(config, "enable_long_queue_ids")};
     Qmgr qmgr = {.config = config, .limits = read_limits(config), .packet = packet};
     Loop loop = {.qmgr = &qmgr, .process = process, .next_scan_ms = CLOCK_NEVER, .next_clean_ms = CLOCK_NEVER, .stop_ms = CLOCK_NEVER};
@@ -423,9 +425,10 @@ int qmgr_main(ServiceProcess *process, const Config *config)
         return 1;
     }
     loop.notify = g_array_index(process->listeners, int, 0);
+    sandbox_will_use(verify_directory, SANDBOX_WRITE);
     qmgr.route = route_new(config, &error);
     qmgr.probe_route = qmgr.route ? route_new_for_probes(config, &error) : NULL;
-    if (!qmgr.probe_route || !service_drop_privileges(config_string(config, "mail_owner"), &error) ||
+    if (!qmgr.probe_route || !protect(process, config, &role_qmgr, &error) ||
         !(qmgr.spool = spool_open(&options, &error))) {
         log_fatal("%s", error->message);
         route_free(qmgr.route);

@@ -194,6 +194,7 @@ static bool open_database(Quarantine *quarantine, GError **error)
     sqlite3_busy_timeout(quarantine->db, QUARANTINE_WAIT_MS);
     return run_all(quarantine,
                    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+                   "PRAGMA temp_store=MEMORY;" /* other directories are forbidden */
                    "PRAGMA journal_size_limit=" WAL_KEPT,
                    error) &&
            make_schema(quarantine, error);

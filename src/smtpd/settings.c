@@ -239,6 +239,7 @@ static bool read_proxy(Settings *settings, int maxproc, GError **error)
     if (!*filter)
         return true;
     settings->proxy = endpoint_parse(filter, config_string(config, "queue_directory"), 0, error);
+    endpoint_announce(settings->proxy);
     if (!settings->proxy)
         g_prefix_error(error, "smtpd_proxy_filter: ");
     return settings->proxy != NULL;

@@ -1,7 +1,9 @@
 /* smtpd.c - the SMTP server's process: reads what it needs, gives up root, serves. */
 #include "smtpd/smtpd.h"
 #include "base/log.h"
+#include "config/protection.h"
 #include "smtpd/proxy.h"
+#include "verify/cache.h"
 
 #include <unistd.h>
 
@@ -54,6 +56,13 @@ static bool open_prober(SmtpdService *service, GError **error)
     return service->verify != NULL;
 }
 
+static void will_use_verify_cache(const Config *config)
+{
+    g_autofree char *directory = verify_cache_directory(config);
+
+    sandbox_will_use(directory, SANDBOX_WRITE);
+}
+
 static bool filter_is_stressed(void *user)
 {
     const SmtpdService *service = user;
@@ -84,8 +93,10 @@ static bool prepare(SmtpdService *service, const MainCf *main_cf, GError **error
     service->content_account->name = "smtpd_content_memory_limit";
     bool may_probe = access_may_probe(settings->access) || access_may_probe(service->settings[1]->access);
     bool has_queue = !settings->proxy || may_probe;
+    if (may_probe)
+        will_use_verify_cache(settings->config);
     if ((has_queue && !(service->cleanup = cleanup_new(settings->config, error))) ||
-        !service_drop_privileges(config_string(settings->config, "mail_owner"), error))
+        !protect(service->process, settings->config, &role_smtpd, error))
         return false;
     return (!has_queue || open_queue(service, error)) && (!may_probe || open_prober(service, error));
 }

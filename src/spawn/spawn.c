@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/runner.h"
+#include "config/protection.h"
 #include "smtp/server.h"
 #include "spawn/spawn_attributes.h"
 
@@ -160,7 +161,7 @@ static bool prepare(SpawnService *service, ServiceProcess *process, const Config
     if (!service->runner)
         return false;
     service->server = server_new(process, error);
-    return service->server && service_drop_privileges(owner, error);
+    return service->server && protect(process, config, &role_spawn, error);
 }
 
 int spawn_main(ServiceProcess *process, const Config *config)

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "config/config.h"
 
 #include <errno.h>
@@ -112,6 +113,7 @@ DbServers *db_servers_new(const DbDriver *driver, const void *settings, const Db
     pthread_condattr_t monotonic;
     int idle, retry;
 
+    sandbox_will_ask_library();
     servers->driver = driver;
     servers->settings = settings;
     servers->spec = spec;

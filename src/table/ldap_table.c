@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "config/config.h"
 #include "table/backend.h"
 #include "table/kept.h"
@@ -210,6 +211,7 @@ static bool open_directory(Table *table, const char *name, GError **error)
 {
     Directory *directory = g_new0(Directory, 1);
 
+    sandbox_will_ask_library();
     kept_init(&directory->idle, KEEP_MS, ldap_end);
     directory->params = db_params_read(table, name, error);
     if (directory->params && read_all(directory, table->spec, error)) {

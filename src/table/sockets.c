@@ -1,5 +1,6 @@
 /* sockets.c - socketmap: and tcp:, tables behind a socket. Lookups are of whole keys, in which case counts. */
 #include "base/fail.h"
+#include "base/sandbox.h"
 #include "table/answers.h"
 #include "table/backend.h"
 #include "table/remote.h"
@@ -29,6 +30,9 @@ static bool open_server(Table *table, const char *where, const char *map, size_t
 
     if (!endpoint)
         return false;
+    endpoint_announce(endpoint);
+    if (!endpoint->path && endpoint->addresses->len == 0)
+        sandbox_will_ask_library(); /* the system's resolver */
     Server *server = g_new0(Server, 1);
     server->remote = remote_new(endpoint, TIMEOUT_MS, reply_max);
     server->map = g_strdup(map);

@@ -253,6 +253,13 @@ static char *path_of(const char *map)
     return NULL;
 }
 
+char *verify_cache_directory(const Config *config)
+{
+    g_autofree char *path = path_of(config_string(config, "address_verify_map"));
+
+    return path ? g_path_get_dirname(path) : g_strdup(config_string(config, "data_directory"));
+}
+
 VerifyCache *verify_cache_open(const Config *config, CacheAccess access, GError **error)
 {
     VerifyCache *cache = g_new0(VerifyCache, 1);

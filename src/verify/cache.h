@@ -38,6 +38,8 @@ typedef enum { CACHE_READ, CACHE_WRITE } CacheAccess;
  * a type that is not supported (a warning), what an earlier process wrote is forgotten. READ: the file may come later.
  * As the user that the processes run as (mail_owner). NULL: error. */
 VerifyCache *verify_cache_open(const Config *config, CacheAccess access, GError **error);
+/* Where its file lies, and others beside it; for readers as well, who write to its lock. The caller frees. */
+char *verify_cache_directory(const Config *config);
 /* Syncs what was written. NULL is fine. */
 void verify_cache_close(VerifyCache *cache);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VerifyCache, verify_cache_close)

@@ -653,7 +653,8 @@ def test_check(gatepost):
     try:
         shutil.rmtree(mta.dir + '/queue')
         done = mta.run('check')
-        assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+        assert (done.returncode, done.stderr) == (0, ''), done.stderr
+        assert all(line.startswith('protection of ') for line in done.stdout.splitlines()), done.stdout
         assert os.path.isdir(mta.dir + '/queue/private')  # made
         os.chmod(mta.dir + '/queue', 0o777)
         done = mta.run('check')

@@ -91,6 +91,7 @@ class Instance:
 
     newer = True  # has what later releases than 3.7 brought
     xclient_offer = 'XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT'
+    sandbox = ''  # further settings
     prefix = ()  # words before every command: to run it in a namespace
 
     def __init__(self, ports, main='', services=None, master='', base=MASTER):
@@ -108,7 +109,7 @@ class Instance:
             os.chown(self.dir + '/vmail', self.uid, self.uid)
             shutil.chown(self.dir + '/data', self.owner())
         settings = {}
-        for text in (MAIN.format(dir=self.dir, uid=self.uid), main if isinstance(main, str) else
+        for text in (MAIN.format(dir=self.dir, uid=self.uid) + self.sandbox, main if isinstance(main, str) else
                      ''.join(f'{name} = {value}\n' for name, value in main.items())):
             for line in text.splitlines():
                 settings[line.partition('=')[0].strip()] = line
@@ -246,6 +247,8 @@ class Postfix(Instance):
 
 class Gatepost(Instance):
     name = 'gatepost'
+    # Services end when they make a system call that nobody foresaw.
+    sandbox = 'service_sandbox = allow-list\n'
     program = None  # set by the command line
     proc = None
 
