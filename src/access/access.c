@@ -176,7 +176,9 @@ Access *access_new(const Config *config, const Route *route, GError **error)
     if (!access->mynetworks || !access->mx_backup_networks || !access->permit_log)
         return NULL;
     access->rbl_replies = tables_open(config_string(config, "rbl_reply_maps"), error);
-    if (!access->rbl_replies || !compile_lists(access, config, error) || !check_relaying(access, error))
+    access->clientcerts = tables_open(config_string(config, "relay_clientcerts"), error);
+    if (!access->rbl_replies || !access->clientcerts || !compile_lists(access, config, error) ||
+        !check_relaying(access, error))
         return NULL;
     return g_steal_pointer(&access);
 }
@@ -209,7 +211,7 @@ bool access_blocks(const Access *access)
     gpointer class;
     bool blocks = match_list_blocks(access->mynetworks) || match_list_blocks(access->mx_backup_networks) ||
                   match_list_blocks(access->permit_log) || tables_block(access->rbl_replies) ||
-                  route_blocks(access->route);
+                  tables_block(access->clientcerts) || route_blocks(access->route);
 
     lists_of(access, lists);
     for (size_t i = 0; i < LISTS; i++)
@@ -262,6 +264,7 @@ void access_free(Access *access)
     match_list_free(access->mynetworks);
     match_list_free(access->mx_backup_networks);
     tables_free(access->rbl_replies);
+    tables_free(access->clientcerts);
     g_free(access->rbl_reply);
     g_free(access->expansion_filter);
     g_free(access->hostname);

@@ -9,6 +9,7 @@
 #include "access/prober.h"
 #include "config/config.h"
 #include "dns/resolver.h"
+#include "net/tls.h"
 #include "policy/policy_client.h"
 #include "route/route.h"
 
@@ -33,8 +34,8 @@ typedef struct {
         *state; /* CONNECT, HELO, EHLO, MAIL, RCPT, DATA, BDAT, VRFY, ETRN, END-OF-MESSAGE: as the log shows it */
     const char *protocol; /* "SMTP" or "ESMTP"; NULL: "SMTP" */
     const char *client;   /* "name[addr]", for log lines and replies; NULL: made of the next two */
-    const char *client_name, *client_addr, *client_port;      /* "unknown" where not verified */
-    DnsStatus client_name_status, reverse_name_status; /* OK, NOT_FOUND, TEMPORARY */
+    const char *client_name, *client_addr, *client_port; /* "unknown" where not verified */
+    DnsStatus client_name_status, reverse_name_status;   /* OK, NOT_FOUND, TEMPORARY */
     const char *helo;
     const char *sender, *sender_text; /* internal form; sender_text is not looked at */
     const char *recipient,
@@ -42,8 +43,8 @@ typedef struct {
     unsigned recipient_count; /* accepted so far, without the one that is asked for */
     bool improper_pipelining; /* seen in this session */
     const char *sasl_method;
-    const char *sasl_username; /* also of XCLIENT LOGIN */
-    bool sasl_enabled;         /* smtpd_sasl_auth_enable: else such a name permits nothing */
+    const char *sasl_username;             /* also of XCLIENT LOGIN */
+    bool sasl_enabled;                     /* smtpd_sasl_auth_enable: else such a name permits nothing */
     const char *reverse_name;              /* of the client, not verified: "unknown" where there is none */
     const char *server_addr, *server_port; /* that the client is connected to */
     const char *queue_id;                  /* NULL: none yet */
@@ -54,6 +55,7 @@ typedef struct {
     bool discarded;           /* DISCARD was decided for this transaction: no more checks */
     bool held;                /* HOLD was: not logged again */
     bool behind_proxy_filter; /* smtpd_proxy_filter is set: HOLD, FILTER, ... warn and mean DUNNO */
+    const TlsFacts *tls;      /* NULL: the session is not inside TLS */
     PolicyClient *policy;     /* whom check_policy_service asks */
     Inquiry *inquiry;         /* of the session: what was asked outside, and the answers so far */
     char *const *doubts;      /* of the last decisions at CONNECT, HELO and MAIL, by stage; NULL: there are none */

@@ -143,8 +143,8 @@ static void actions_of_tables(void **state)
         {"loop", "451 4.3.5 Server configuration error",
          "warning: SMTPD access map, restriction class or policy nesting level exceeds 100"},
         {"nosuch thing", "451 4.3.5 Server configuration error", "warning: unknown smtpd restriction: \"nosuch\""},
-        {"check_ccert_access x", "451 4.3.5 Server configuration error",
-         "warning: restriction \"check_ccert_access\" is not supported"},
+        {"check_sasl_access x", "451 4.3.5 Server configuration error",
+         "warning: restriction \"check_sasl_access\" is not supported"},
         {"reject_rbl_client x=1.2.3", "451 4.3.5 Server configuration error",
          "warning: restriction reject_rbl_client: need \".\" at \"1.2.3><\""},
         {"reject_rbl_client", NULL, "warning: restriction reject_rbl_client requires domain name argument"},
@@ -484,8 +484,7 @@ static void bad_lists_do_not_start(void **state)
         {"myclass = check_policy_service tcp:127.0.0.1:1\n",
          "myclass: restriction check_policy_service: invalid transport name: tcp in service: tcp:127.0.0.1:1"},
         {"myclass = check_policy_service\n", NULL},
-        {"smtpd_client_restrictions = reject_plaintext_session\n",
-         "smtpd_client_restrictions: restriction \"reject_plaintext_session\" is not supported"},
+        {"smtpd_client_restrictions = reject_plaintext_session\n", NULL},
         {"smtpd_client_restrictions = reject_rbl_client bl.test=127.0.0.[4..1]\n",
          "smtpd_client_restrictions: restriction reject_rbl_client: numeric range error at \"127.0.0.[4..>1<]\""},
         {"smtpd_client_restrictions = reject_rbl_client bl.test=127.0.0.[1..4]\n", NULL},
@@ -504,6 +503,52 @@ static void bad_lists_do_not_start(void **state)
             fail_msg("%s: %s", rows[i].extra, error ? error->message : "starts");
         if (error)
             assert_string_equal(error->message, rows[i].error);
+    }
+}
+
+/* What TLS and the client's certificate decide. */
+static void tls_decides(void **state)
+{
+    static const TlsFacts bare = {.cert_fingerprint = (char *)"", .key_fingerprint = (char *)""};
+    static const TlsFacts untrusted = {
+        .cert_fingerprint = (char *)"AA:BB", .key_fingerprint = (char *)"CC:DD", .peer = TLS_PEER_UNTRUSTED};
+    static const TlsFacts trusted = {
+        .cert_fingerprint = (char *)"11:22", .key_fingerprint = (char *)"33:44", .peer = TLS_PEER_TRUSTED};
+    const struct {
+        const char *rules;
+        const TlsFacts *tls;
+        const char *reply; /* NULL: permitted */
+    } rows[] = {
+        {"reject_plaintext_session, permit", NULL, "450 4.7.1 Session encryption is required"},
+        {"reject_plaintext_session, permit", &bare, NULL},
+        {"permit_tls_clientcerts, reject", NULL, "554 5.7.1"},
+        {"permit_tls_clientcerts, reject", &bare, "554 5.7.1"},
+        {"permit_tls_clientcerts, reject", &untrusted, NULL}, /* by its key */
+        {"permit_tls_clientcerts, reject", &trusted, "554 5.7.1"},
+        {"permit_tls_all_clientcerts, reject", &bare, "554 5.7.1"},
+        {"permit_tls_all_clientcerts, reject", &trusted, NULL},
+        {"permit_tls_all_clientcerts, reject", &untrusted, NULL},
+        {"check_ccert_access inline:{{33:44=REJECT no},{AA:BB=OK}}, reject", NULL, "554 5.7.1"},
+        {"check_ccert_access inline:{{33:44=REJECT no},{AA:BB=OK}}, reject", &untrusted, NULL},
+        {"check_ccert_access inline:{{33:44=REJECT no}}, permit", &trusted,
+         "554 5.7.1 <33:44>: Client certificate rejected: no"},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_autofree char *extra = g_strdup_printf("relay_clientcerts = inline:{{CC:DD=known}}\nrelay_domains = mine.test\n"
+                                                 "smtpd_client_restrictions = %s\n"
+                                                 "smtpd_delay_reject = yes\n",
+                                                 rows[i].rules);
+        g_autoptr(GError) error = NULL;
+        g_auto(Rules) rules = make_rules(extra, &error);
+        AccessFacts facts = stranger("a@s.test", "x@mine.test");
+        if (error)
+            fail_msg("%s: %s", rows[i].rules, error->message);
+        facts.tls = rows[i].tls;
+        g_autoptr(Decision) decision = access_check(rules.access, ACCESS_RCPT, &facts);
+        if ((decision->kind == DECISION_REJECT) != (rows[i].reply != NULL) ||
+            (rows[i].reply && !g_str_has_prefix(decision->reply, rows[i].reply)))
+            fail_msg("%s: %s", rows[i].rules, decision->reply);
     }
 }
 
@@ -683,6 +728,7 @@ int main(void)
         cmocka_unit_test(names_in_helo),
         cmocka_unit_test(other_stages),
         cmocka_unit_test(bad_lists_do_not_start),
+        cmocka_unit_test(tls_decides),
         cmocka_unit_test(replies_are_clean_and_short),
         cmocka_unit_test(log_lines),
         cmocka_unit_test(unverified_addresses),

@@ -150,6 +150,19 @@ static Verdict check_domain_access(Evaluation *evaluation, const Rule *rule, con
     return finish(&search, domain, class);
 }
 
+Verdict check_ccert_access(Evaluation *evaluation, const Rule *rule)
+{
+    const TlsFacts *tls = evaluation->facts->tls;
+    g_auto(Search) search = {.evaluation = evaluation, .table = rule->table};
+
+    if (!tls || tls->peer == TLS_PEER_NONE)
+        return VERDICT_NEXT;
+    try_key(&search, tls->cert_fingerprint);
+    search.is_part = false;
+    try_key(&search, tls->key_fingerprint);
+    return finish(&search, search.key ? search.key : tls->cert_fingerprint, "Client certificate");
+}
+
 Verdict check_helo_access(Evaluation *evaluation, const Rule *rule)
 {
     return check_domain_access(evaluation, rule, evaluation->facts->helo, "Helo command");

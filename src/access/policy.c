@@ -1,6 +1,7 @@
 /* policy.c - check_policy_service: what a policy server is told, and what its answer does (SMTPD_POLICY_README). */
 #include "access/private.h"
 #include "base/log.h"
+#include "mail/xtext.h"
 
 #include <string.h>
 
@@ -69,13 +70,25 @@ static bool is_content_state(const char *state)
     return strcmp(state, "DATA") == 0 || strcmp(state, "BDAT") == 0 || strcmp(state, "END-OF-MESSAGE") == 0;
 }
 
-/* All that smtpd(8) sends, in its order. TLS is not there: as in a session without it. */
+/* Names in a certificate are the client's word unless an authority vouches for them. */
+static void add_tls(GString *text, const TlsFacts *tls)
+{
+    bool trusted = tls && tls->peer >= TLS_PEER_TRUSTED;
+    g_autofree char *subject = xtext_encode(trusted ? tls->peer_name : "");
+    g_autofree char *issuer = xtext_encode(trusted ? tls->issuer_name : "");
+
+    add(text, "ccert_subject", subject);
+    add(text, "ccert_issuer", issuer);
+    add(text, "ccert_fingerprint", tls ? tls->cert_fingerprint : "");
+    add(text, "ccert_pubkey_fingerprint", tls ? tls->key_fingerprint : "");
+    add(text, "encryption_protocol", tls ? tls->protocol : "");
+    add(text, "encryption_cipher", tls ? tls->cipher : "");
+    add_number(text, "encryption_keysize", tls ? (guint64)tls->used_bits : 0);
+}
+
+/* All that smtpd(8) sends, in its order. */
 static char *attributes_of(const Evaluation *evaluation, const PolicyService *service)
 {
-    static const char *const without_tls[] = {
-        "sasl_sender",         "ccert_subject",     "ccert_issuer", "ccert_fingerprint", "ccert_pubkey_fingerprint",
-        "encryption_protocol", "encryption_cipher",
-    };
     const AccessFacts *facts = evaluation->facts;
     const Config *config = evaluation->access->config;
     GString *text = g_string_new(NULL);
@@ -100,9 +113,8 @@ static char *attributes_of(const Evaluation *evaluation, const PolicyService *se
     add(text, "stress", facts->stress ? "yes" : "");
     add(text, "sasl_method", facts->sasl_method);
     add(text, "sasl_username", facts->sasl_username);
-    for (size_t i = 0; i < G_N_ELEMENTS(without_tls); i++)
-        add(text, without_tls[i], "");
-    add_number(text, "encryption_keysize", 0);
+    add(text, "sasl_sender", "");
+    add_tls(text, facts->tls);
     add(text, "policy_context", service->context);
     add(text, "compatibility_level", config_string(config, "compatibility_level"));
     add(text, "mail_version", config_string(config, "mail_version"));

@@ -76,7 +76,8 @@ struct Access {
     bool check_recipients, check_senders; /* implicit reject_unlisted_... */
     bool anybody_exists;                  /* no_unknown_recipient_checks: nor explicit ones */
     MatchList *mynetworks, *permit_log;
-    bool parents_match; /* smtpd_access_maps is in parent_domain_matches_subdomains */
+    Tables *clientcerts; /* relay_clientcerts */
+    bool parents_match;  /* smtpd_access_maps is in parent_domain_matches_subdomains */
     char *delimiters, *null_key;
     gint64 reject_code, defer_code, map_reject_code, map_defer_code, relay_code, invalid_code, non_fqdn_code,
         multi_bounce_code, unknown_client_code, unknown_hostname_code, unknown_address_code, rbl_code;
@@ -152,7 +153,8 @@ void note(Evaluation *evaluation, const char *format, ...) G_GNUC_PRINTF(2, 3); 
 void note_event(Evaluation *evaluation, const char *what, const char *text);    /* in access_log_line()'s form */
 
 /* ---- lookup.c ---- */
-RestrictionFunc check_client_access, check_helo_access, check_sender_access, check_recipient_access, check_etrn_access;
+RestrictionFunc check_ccert_access, check_client_access, check_helo_access, check_sender_access, check_recipient_access,
+    check_etrn_access;
 
 /* ---- unverified.c ---- */
 RestrictionFunc reject_unverified_recipient, reject_unverified_sender;
@@ -212,6 +214,7 @@ Verdict refuse_listed(Evaluation *evaluation, const Listing *listing);
 
 /* ---- mx_backup.c ---- */
 RestrictionFunc permit_mx_backup;
+RestrictionFunc reject_plaintext_session, permit_tls_clientcerts, permit_tls_all_clientcerts; /* tls.c */
 
 /* ---- action.c ---- */
 /* What was found in a table. */

@@ -300,6 +300,9 @@ static const Restriction restrictions[] = {
     {"permit_mynetworks", permit_mynetworks, ARGUMENT_NONE},
     {"permit_inet_interfaces", permit_inet_interfaces, ARGUMENT_NONE},
     {"permit_sasl_authenticated", permit_sasl_authenticated, ARGUMENT_NONE},
+    {"permit_tls_clientcerts", permit_tls_clientcerts, ARGUMENT_NONE},
+    {"permit_tls_all_clientcerts", permit_tls_all_clientcerts, ARGUMENT_NONE},
+    {"reject_plaintext_session", reject_plaintext_session, ARGUMENT_NONE},
     {"permit_auth_destination", permit_auth_destination, ARGUMENT_NONE},
     {"reject_unauth_destination", reject_unauth_destination, ARGUMENT_NONE},
     {"defer_unauth_destination", defer_unauth_destination, ARGUMENT_NONE},
@@ -358,6 +361,7 @@ static const Restriction restrictions[] = {
     {"check_recipient_ns_access", check_recipient_ns_access, ARGUMENT_TABLE},
 
     {"check_client_access", check_client_access, ARGUMENT_TABLE},
+    {"check_ccert_access", check_ccert_access, ARGUMENT_TABLE},
     {"check_helo_access", check_helo_access, ARGUMENT_TABLE},
     {"check_sender_access", check_sender_access, ARGUMENT_TABLE},
     {"check_recipient_access", check_recipient_access, ARGUMENT_TABLE},
@@ -366,14 +370,10 @@ static const Restriction restrictions[] = {
 
 /* Postfix has these. Who relies on them must not be served without. */
 static const char *const unsupported[] = {
-    "reject_plaintext_session",
     "reject_sender_login_mismatch",
     "reject_known_sender_login_mismatch",
     "reject_authenticated_sender_login_mismatch",
     "reject_unauthenticated_sender_login_mismatch",
-    "permit_tls_clientcerts",
-    "permit_tls_all_clientcerts",
-    "check_ccert_access",
     "check_sasl_access",
 };
 

@@ -174,6 +174,13 @@ guint32 rates_count(RateTable *table, const RateSource *source, RateKind kind, g
     return count;
 }
 
+guint32 rates_look(RateTable *table, const RateSource *source, RateKind kind, gint64 now, gint64 unit)
+{
+    RateClient *client = find(table->clients[bucket_number(source->key)], source->key);
+
+    return client ? count_in(client, kind, mark_of(source->key, window_at(client, now, unit))) : 0;
+}
+
 /* --- the master's --- */
 
 static void sweep_bucket(RateTable *table, RateClient *bucket, gint64 now, gint64 unit)

@@ -59,6 +59,8 @@ typedef struct {
 /* One more event. Returns the number with it in the client's window. Thread-safe; never blocks. now, unit:
  * milliseconds. */
 guint32 rates_count(RateTable *table, const RateSource *source, RateKind kind, gint64 now, gint64 unit);
+/* The number so far. */
+guint32 rates_look(RateTable *table, const RateSource *source, RateKind kind, gint64 now, gint64 unit);
 /* The client has so many sessions: for the statistics. */
 void rates_note_sessions(RateTable *table, const RateSource *source, guint32 sessions);
 

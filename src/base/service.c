@@ -149,6 +149,7 @@ static bool parse_argv(ServiceProcess *process, int argc, char **argv, int *ret_
 static bool take_descriptors(ServiceProcess *process, int listeners, GError **error)
 {
     process->control = SERVICE_FD_CONTROL;
+    process->tickets = SERVICE_FD_TICKETS;
     for (int fd = SERVICE_FD_CONTROL; fd < SERVICE_FD_LISTENERS + listeners; fd++)
         if (!fd_set_cloexec(fd, true))
             return fail_errno(error, "descriptor %d from the master", fd);
@@ -185,7 +186,7 @@ ServiceProcess *service_process_new(int argc, char **argv, GError **error)
     g_autoptr(ServiceProcess) process = g_new0(ServiceProcess, 1);
     int listeners = 0;
 
-    process->control = -1;
+    process->control = process->tickets = -1;
     process->overrides = g_ptr_array_new_with_free_func(g_free);
     process->arguments = g_ptr_array_new_with_free_func(g_free);
     process->listeners = g_array_new(FALSE, FALSE, sizeof(int));
@@ -207,6 +208,7 @@ void service_process_free(ServiceProcess *process)
     for (guint i = 0; process->listeners && i < process->listeners->len; i++)
         close(g_array_index(process->listeners, int, i));
     fd_clear(&process->control);
+    fd_clear(&process->tickets);
     g_clear_pointer(&process->listeners, g_array_unref);
     g_clear_pointer(&process->overrides, g_ptr_array_unref);
     g_clear_pointer(&process->arguments, g_ptr_array_unref);

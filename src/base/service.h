@@ -27,7 +27,8 @@ typedef struct {
     bool unprivileged, chroot;
     guint32 generation;
     GArray *listeners; /* int: listening, non-blocking; owned */
-    int control;       /* SEQPACKET to the master; readable when there is an order */
+    int tickets; /* of smtpd: memory for the keys of TLS session tickets (net/tls_tickets.h); of others: /dev/null */
+    int control; /* SEQPACKET to the master; readable when there is an order */
     Page *page;
     PageRow *row;       /* ours */
     guint32 service_id; /* page_service_id(identity) */
@@ -72,7 +73,14 @@ ServiceOrder service_next_order(ServiceProcess *process);
 /* ---- The master's half of the contract ---- */
 
 /* Where a service process finds its descriptors; listeners follow in order. */
-enum { SERVICE_FD_CONTROL = 3, SERVICE_FD_PAGE, SERVICE_FD_LOG, SERVICE_FD_SOURCE, SERVICE_FD_LISTENERS };
+enum {
+    SERVICE_FD_CONTROL = 3,
+    SERVICE_FD_PAGE,
+    SERVICE_FD_LOG,
+    SERVICE_FD_SOURCE,
+    SERVICE_FD_TICKETS,
+    SERVICE_FD_LISTENERS
+};
 #define SERVICE_LISTENERS_MAX 64
 
 /* argv that service_process_new() understands, NULL-terminated. Uses all fields but control, page and row (row_number

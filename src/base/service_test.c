@@ -106,7 +106,7 @@ static void a_service_learns_all_and_obeys(void **state)
     assert_int_equal(pipe(log2), 0);
     pid_t pid = fork();
     if (pid == 0) {
-        place((int[]){control[1], page_fd, log1[1], source[1], log2[0]}, 5);
+        place((int[]){control[1], page_fd, log1[1], source[1], log1[1], log2[0]}, 6);
         execv("/proc/self/exe", (char **)argv->pdata);
         _exit(126);
     }

@@ -61,7 +61,7 @@ const Param param_rows_access[] = {
     {"reject_code", INT, SUPPORTED, "554", 0, 0, NULL, NULL, "Reply code of reject"},
     {"invalid_hostname_reject_code", INT, SUPPORTED, "501", 0, 0, NULL, NULL, "Reply code of a malformed HELO name"},
     {"non_fqdn_reject_code", INT, SUPPORTED, "504", 0, 0, NULL, NULL, "Reply code of a name without domain"},
-    {"plaintext_reject_code", INT, UNSUPPORTED, "450", 0, 0, NULL, NULL, "Reply code of reject_plaintext_session"},
+    {"plaintext_reject_code", INT, SUPPORTED, "450", 0, 0, NULL, NULL, "Reply code of reject_plaintext_session"},
     {"relay_domains_reject_code", INT, SUPPORTED, "554", 0, 0, NULL, NULL, "Reply code of a refused relay attempt"},
     {"unknown_address_reject_code", INT, SUPPORTED, "450", 0, 0, NULL, NULL,
      "Reply code of an unknown sender or recipient domain"},

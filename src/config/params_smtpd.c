@@ -88,7 +88,7 @@ const Param param_rows_smtpd[] = {
      "Messages that one client may send in each time unit"},
     {"smtpd_client_recipient_rate_limit", INT, SUPPORTED, "0", 0, 0, NULL, NULL,
      "Recipients that one client may name in each time unit"},
-    {"smtpd_client_new_tls_session_rate_limit", INT, UNSUPPORTED, "0", 0, 0, NULL, NULL,
+    {"smtpd_client_new_tls_session_rate_limit", INT, SUPPORTED, "0", 0, 0, NULL, NULL,
      "TLS sessions that one client may negotiate in each time unit"},
     {"smtpd_client_auth_rate_limit", INT, SUPPORTED, "0", 0, 0, NULL, NULL,
      "AUTH commands that one client may send in each time unit"},

@@ -101,6 +101,7 @@ static void close_others(const ServiceProcess *process, int source)
     close(SERVICE_FD_CONTROL);
     close(SERVICE_FD_PAGE);
     close(SERVICE_FD_SOURCE);
+    close(SERVICE_FD_TICKETS);
     close_range(SOURCE_FD + 1, ~0U, 0);
     if (!process->log_host && process->log_facility)
         log_to_syslog(process->log_facility); /* its socket was one of those closed */

@@ -13,6 +13,8 @@ char *received_header(const ReceivedInfo *info)
         bool tag = strchr(info->addr, ':') && g_ascii_strncasecmp(info->addr, "IPv6:", 5) != 0;
         g_string_append_printf(header, "from %s (%s [%s%s])\n\t", info->helo ? info->helo : info->name, info->name,
                                tag ? "IPv6:" : "", info->addr);
+        if (info->tls)
+            g_string_append_printf(header, "%s\n\t", info->tls);
     }
     g_string_append_printf(header, "by %s (%s)", info->by, info->mail_name);
     if (!info->hide_client)

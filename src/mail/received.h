@@ -10,6 +10,7 @@ typedef struct {
     const char *addr; /* numeric; IPv6 gets its tag here */
     const char *by;   /* $myhostname */
     const char *mail_name;
+    const char *tls;       /* "(using TLSv1.3 ..)..", lines separated by "\n\t"; NULL: nothing */
     const char *with;      /* SMTP, ESMTP, UTF8SMTP, ... */
     const char *id;        /* queue id; NULL: none yet */
     const char *recipient; /* external form; NULL unless there is exactly one */

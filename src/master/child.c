@@ -104,6 +104,7 @@ Child *child_start(const ChildContext *context, const PlanService *service, cons
     fds[count++] = context->page_fd;
     fds[count++] = context->log->fd >= 0 ? context->log->fd : null;
     fds[count++] = their_source;
+    fds[count++] = strcmp(service->program->command, "smtpd") == 0 ? context->tickets_fd : null;
     for (guint i = 0; i < listeners->fds->len; i++)
         fds[count++] = g_array_index(listeners->fds, int, i);
     pid_t pid = fork();

@@ -27,6 +27,7 @@ typedef struct {
 typedef struct {
     Page *page;
     int page_fd;
+    int tickets_fd; /* for servers that speak TLS */
     const Plan *plan;
     const LogDestination *log;
     bool terminal; /* children log to the terminal too, until they are ready */

@@ -7,6 +7,7 @@
 #include "master/dirs.h"
 #include "master/lock.h"
 #include "master/master_private.h"
+#include "net/tls_tickets.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -147,6 +148,8 @@ static bool prepare(Master *master, GError **error)
     master->page = page_create(&master->page_fd);
     if (!master->page)
         return fail_errno(error, "make the page of counters");
+    if (!tls_tickets_create(&master->tickets_fd))
+        return fail_errno(error, "make the memory for TLS tickets");
     master->units = units_bind(master->plan, NULL, &master->owner, BIND_PATIENCE_MS, error);
     return master->units != NULL;
 }
@@ -164,6 +167,7 @@ static void clear(Master *master)
     fd_clear(&master->options.notify_fd);
     fd_clear(&master->signals);
     fd_clear(&master->page_fd);
+    fd_clear(&master->tickets_fd);
 }
 
 int master_run(Plan *plan, LogDestination *log, const MasterOptions *options)
@@ -180,6 +184,7 @@ int master_run(Plan *plan, LogDestination *log, const MasterOptions *options)
                      .last_generation = 1,
                      .children = g_ptr_array_new(),
                      .page_fd = -1,
+                     .tickets_fd = -1,
                      .pid_lock = -1,
                      .data_lock = -1,
                      .signals = -1};

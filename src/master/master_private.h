@@ -25,11 +25,11 @@ typedef struct {
     GPtrArray *next_units;
     bool reload_again; /* SIGHUP came meanwhile */
 
-    GPtrArray *children; /* Child, of all generations */
+    GPtrArray *children;            /* Child, of all generations */
     gint64 sweep_at, statistics_at; /* of the clients' rates */
     Owner owner;
     Page *page;
-    int page_fd, pid_lock, data_lock, signals;
+    int page_fd, tickets_fd, pid_lock, data_lock, signals;
 } Master;
 
 /* processes.c */

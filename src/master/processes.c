@@ -56,8 +56,12 @@ static bool qmgr_lives(const Master *master)
 void master_start_units(Master *master, const Plan *plan, const LogDestination *log, GPtrArray *units,
                         guint32 generation, bool without_qmgr)
 {
-    const ChildContext context = {
-        .page = master->page, .page_fd = master->page_fd, .plan = plan, .log = log, .terminal = master->terminal};
+    const ChildContext context = {.page = master->page,
+                                  .page_fd = master->page_fd,
+                                  .tickets_fd = master->tickets_fd,
+                                  .plan = plan,
+                                  .log = log,
+                                  .terminal = master->terminal};
     gint64 now = clock_ms();
 
     for (guint i = 0; i < units->len; i++) {

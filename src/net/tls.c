@@ -15,8 +15,10 @@ Tls *tls_new(TlsContext *context, int fd, const char *peer)
     tls->context = tls_context_ref(context);
     tls->peer = g_strdup(peer);
     tls->ssl = SSL_new(context->ssl);
-    if (!tls->ssl || SSL_set_fd(tls->ssl, fd) != 1)
+    if (!tls->ssl)
         g_error("no memory for a TLS connection");
+    BIO *bio = tls_descriptor(tls, fd);
+    SSL_set_bio(tls->ssl, bio, bio);
     SSL_set_app_data(tls->ssl, tls);
     if (context->role == TLS_SERVER)
         SSL_set_accept_state(tls->ssl);
@@ -39,8 +41,15 @@ void tls_free(Tls *tls)
         g_ptr_array_unref(tls->failures);
     g_strfreev(tls->fingerprints);
     g_free(tls->server_name);
+    g_free(tls->early);
     g_free(tls->peer);
     g_free(tls);
+}
+
+void tls_feed(Tls *tls, const char *data, size_t len)
+{
+    tls->early = g_memdup2(data, len);
+    tls->early_len = len;
 }
 
 /* --- a client's wishes --- */
@@ -177,6 +186,16 @@ TlsStatus tls_peek(Tls *tls)
         return TLS_LOST;
     prepare();
     return status_of(tls, SSL_peek_ex(tls->ssl, &octet, 1, &len));
+}
+
+bool tls_has_pending(const Tls *tls)
+{
+    return SSL_has_pending(tls->ssl) == 1;
+}
+
+bool tls_is_established(const Tls *tls)
+{
+    return tls->established;
 }
 
 TlsStatus tls_write(Tls *tls, const char *data, size_t len, size_t *ret_len)

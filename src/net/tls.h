@@ -5,7 +5,7 @@
  * one connection; one thread at a time works on it. A connection keeps its context alive, so that a session under way
  * keeps the certificates it began with.
  *
- * Never used: SSLv2, compression, renegotiation (refused with an alert), early data. The caller ignores SIGPIPE.
+ * Never used: SSLv2, compression, renegotiation (refused with an alert), early data.
  * The library is OpenSSL and only src/net/tls*.c knows it. */
 #pragma once
 #include "net/tls_options.h"
@@ -84,6 +84,8 @@ typedef enum {
 /* fd: connected, non-blocking, stays the caller's, and is not closed before tls_free(). peer: "name[addr]" for log
  * lines, copied. */
 Tls *tls_new(TlsContext *context, int fd, const char *peer);
+/* Before anything else: octets of the peer's that were read from fd already. */
+void tls_feed(Tls *tls, const char *data, size_t len);
 void tls_free(Tls *tls); /* says nothing to the peer; NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Tls, tls_free)
 
@@ -108,7 +110,9 @@ void tls_session_free(TlsSession *session);
 TlsStatus tls_handshake(Tls *tls);
 /* DONE: 1 to size octets came (*ret_len). size is not 0. */
 TlsStatus tls_read(Tls *tls, char *data, size_t size, size_t *ret_len);
-TlsStatus tls_peek(Tls *tls); /* DONE: there is something to read */
+TlsStatus tls_peek(Tls *tls);         /* DONE: there is something to read */
+bool tls_has_pending(const Tls *tls); /* octets that were taken from the descriptor are not read yet */
+bool tls_is_established(const Tls *tls);
 /* DONE: 1 to len octets are on their way (*ret_len). After WANT_ the next call begins with the same octets; the buffer
  * may have moved and grown. */
 TlsStatus tls_write(Tls *tls, const char *data, size_t len, size_t *ret_len);

@@ -24,11 +24,15 @@ struct TlsContext {
 struct Tls {
     TlsContext *context;
     SSL *ssl;
+    int fd;
+    bool input_ended;
     char *peer;
     char *server_name;   /* of a client's wish that we fulfil */
     char **fingerprints; /* expected; NULL: none */
     bool expects_names;
     bool established, broken;
+    char *early; /* octets that were read from the descriptor before TLS had it; NULL: none left */
+    size_t early_at, early_len;
     int verify_error; /* the first one; X509_V_OK */
     int failure_errno;
     GPtrArray *failures; /* what the library says of a failure; NULL: nothing */
@@ -53,6 +57,9 @@ bool chain_load_pair(SSL_CTX *context, const char *cert_file, const char *key_fi
 
 /* The reason of the library's last error, without numbers; empties its queue. Caller frees. */
 char *tls_library_reason(void);
+
+BIO *tls_descriptor(Tls *tls,
+                    int fd); /* reads and writes fd, what was fed first; belongs to the connection afterwards */
 
 void tls_facts_free(TlsFacts *facts);
 char *tls_common_name(const X509_NAME *name); /* '?' for what is not printable; "" */

@@ -36,7 +36,7 @@ struct Server {
     GArray *listeners; /* TaskRef of each */
     _Atomic int closing;
     _Atomic bool draining;
-    TaskRef control; /* listens for orders */
+    TaskRef control;                 /* listens for orders */
     _Atomic gint64 limit_reached_at; /* clock_ms(); 0: not lately */
     _Atomic gint64 stop_at;
     pthread_mutex_t count_lock; /* our clients in the page */
@@ -70,6 +70,13 @@ unsigned server_count_event(Server *server, RateKind kind, const char *addr, gin
     RateSource source = source_of(server, addr);
 
     return rates_count(&server->process->page->rates, &source, kind, clock_ms(), unit);
+}
+
+unsigned server_event_count(Server *server, RateKind kind, const char *addr, gint64 unit)
+{
+    RateSource source = source_of(server, addr);
+
+    return rates_look(&server->process->page->rates, &source, kind, clock_ms(), unit);
 }
 
 void server_count_leave(Server *server, const char *addr)

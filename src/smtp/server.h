@@ -41,3 +41,4 @@ unsigned server_count_enter(Server *server, const char *addr);
 void server_count_leave(Server *server, const char *addr);
 /* One more event of that client: the number with it in its time unit (milliseconds). */
 unsigned server_count_event(Server *server, RateKind kind, const char *addr, gint64 unit);
+unsigned server_event_count(Server *server, RateKind kind, const char *addr, gint64 unit); /* so far */

@@ -120,7 +120,7 @@ static bool flush(Session *session, Step *step)
         *step = step_end();
         return false;
     }
-    *step = step_park(EPOLLOUT, session->deadline);
+    *step = step_park(stream_write_events(&session->stream), session->deadline);
     return false;
 }
 
@@ -144,7 +144,7 @@ bool session_settled(Session *session, Outcome outcome, Step *step)
         return false;
     }
     if (outcome.kind == OUTCOME_INPUT) {
-        *step = step_park(EPOLLIN, outcome.deadline);
+        *step = step_park(stream_read_events(&session->stream), outcome.deadline);
         return false;
     }
     *step = step_park(outcome.until_hangup && !session->hangup_seen ? EPOLLRDHUP : 0, outcome.deadline);
@@ -169,7 +169,7 @@ bool session_read_more(Session *session, size_t limit, Step *step)
         if (session->gate) /* the time that we took to pass things on is not the client's */
             session->deadline = now + session->limits->timeout_ms;
         if (now < session->deadline) {
-            *step = step_park(EPOLLIN, session->deadline);
+            *step = step_park(stream_read_events(&session->stream), session->deadline);
             return false;
         }
         break_off(session, "timeout");
@@ -220,7 +220,7 @@ void session_command_finished(Session *session)
     session->forgive = session->uncounted = false;
     session->deadline = 0;
     if (session->phase == PHASE_RUN || session->phase == PHASE_END)
-        session->phase = PHASE_COMMAND;
+        session->phase = session->tls.context ? PHASE_TLS : PHASE_COMMAND;
     if (session->line)
         g_string_free(g_steal_pointer(&session->line), TRUE);
 }
@@ -362,13 +362,73 @@ static bool run_command(Session *session, Step *step)
     return false;
 }
 
+/* --- TLS --- */
+
+size_t session_start_tls(Session *session, TlsContext *context, gint64 time_ms)
+{
+    bool wraps = session->phase == PHASE_CONNECT;
+    size_t dropped = wraps ? 0 : stream_discard(&session->stream);
+
+    session->tls.context = tls_context_ref(context);
+    session->tls.next = wraps ? PHASE_CONNECT : PHASE_COMMAND;
+    session->tls.time_ms = time_ms;
+    session->skipping_line = false;
+    return dropped;
+}
+
+const TlsFacts *session_tls(Session *session)
+{
+    Tls *tls = session->stream.tls;
+
+    return tls && tls_is_established(tls) ? tls_facts(tls) : NULL;
+}
+
+static void fail_handshake(Session *session, TlsStatus status)
+{
+    tls_log_failure(session->stream.tls, status);
+    if (session->tls.next == PHASE_COMMAND) /* the command did not succeed after all */
+        count_of(session)->good--;
+    break_off(session, "lost connection");
+}
+
+/* True: *step says what to wait for. */
+static bool shake_hands(Session *session, Step *step)
+{
+    gint64 now = clock_ms();
+
+    if (session->tls.context) {
+        if (!flush(session, step)) /* the 220 goes out as it is */
+            return true;
+        stream_begin_tls(&session->stream, session->tls.context, session->peer);
+        g_clear_pointer(&session->tls.context, tls_context_unref);
+        session->deadline = now + session->tls.time_ms;
+        tls_log_begin(session->stream.tls);
+    }
+    TlsStatus status = stream_handshake(&session->stream);
+    if ((status == TLS_WANT_READ || status == TLS_WANT_WRITE) && now < session->deadline) {
+        *step = step_park(stream_read_events(&session->stream), session->deadline);
+        return true;
+    }
+    if (status != TLS_DONE) {
+        fail_handshake(session, status == TLS_WANT_READ || status == TLS_WANT_WRITE ? TLS_DONE : status);
+        return false;
+    }
+    session->deadline = 0;
+    session->phase = session->tls.next;
+    tls_log_established(session->stream.tls);
+    session->class->secured(session);
+    return false;
+}
+
 /* --- the task --- */
 
 static bool connect_client(Session *session, Step *step)
 {
     if (!session_settled(session, session->class->connect(session), step))
         return true;
-    if (session->phase == PHASE_CONNECT)
+    if (session->tls.context)
+        session->phase = PHASE_TLS;
+    else if (session->phase == PHASE_CONNECT)
         session->phase = PHASE_COMMAND;
     return false;
 }
@@ -388,6 +448,8 @@ static bool advance(Session *session, Step *step)
     switch (session->phase) {
     case PHASE_CONNECT:
         return connect_client(session, step);
+    case PHASE_TLS:
+        return shake_hands(session, step);
     case PHASE_COMMAND:
         return await_command(session, step);
     case PHASE_RUN:
@@ -438,9 +500,10 @@ static void session_free(void *data)
     Session *session = data;
 
     log_set_number(session->number);
-    if (session->phase != PHASE_CLOSING)
+    if (session->phase != PHASE_CLOSING && session->phase != PHASE_TLS)
         say_that_it_ends(session);
     session->class->disconnect(session);
+    tls_context_unref(session->tls.context);
     stream_clear(&session->stream);
     if (session->line)
         g_string_free(session->line, TRUE);

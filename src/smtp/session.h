@@ -35,7 +35,8 @@ static inline Outcome outcome_wait(gint64 deadline, bool until_hangup)
 {
     return (Outcome){.kind = OUTCOME_WAIT, .deadline = deadline, .until_hangup = until_hangup};
 }
-static inline Outcome outcome_input(gint64 deadline) /* more octets of the client, or its end; session->stream has them */
+static inline Outcome
+outcome_input(gint64 deadline) /* more octets of the client, or its end; session->stream has them */
 {
     return (Outcome){.kind = OUTCOME_INPUT, .deadline = deadline};
 }
@@ -86,6 +87,9 @@ typedef struct {
     /* What goes behind a 4xx or 5xx (reply_append()); caller frees. NULL: nothing, ever or now. */
     char *(*footer)(const Session *session, const Reply *reply);
     bool (*in_transaction)(const Session *session);
+    /* A handshake of TLS is done, before the next command (or connect) runs: logs it, forgets what was said without.
+     * May reply, and 421 ends the session. NULL: session_start_tls() is never called. */
+    void (*secured)(Session *session);
     /* A command line that ended in LF alone where bare_newline is REJECT: logs and replies; the engine hangs up. NULL:
      * bare_newline is never REJECT. */
     void (*bare_newline)(Session *session);
@@ -100,7 +104,15 @@ typedef struct {
 
 #define SESSION_COMMANDS_MAX 24
 
-typedef enum { PHASE_CONNECT, PHASE_COMMAND, PHASE_RUN, PHASE_CONTENT, PHASE_END, PHASE_CLOSING } SessionPhase;
+typedef enum {
+    PHASE_CONNECT,
+    PHASE_TLS,
+    PHASE_COMMAND,
+    PHASE_RUN,
+    PHASE_CONTENT,
+    PHASE_END,
+    PHASE_CLOSING
+} SessionPhase;
 
 struct Session {
     const ServerClass *class;
@@ -119,11 +131,11 @@ struct Session {
     bool early_talked; /* improper pipelining was seen */
     int errors, junk;
     CommandCount counts[SESSION_COMMANDS_MAX];
-    Decoder decoder;        /* its saw_ flags, at the end of data */
-    bool saw_bare_lf;       /* in any line of the session */
-    bool bdat;              /* the content comes in chunks (BDAT) */
-    bool bdat_last;         /* and this chunk is the last one */
-    guint64 chunk_size;     /* octets of this chunk */
+    Decoder decoder;    /* its saw_ flags, at the end of data */
+    bool saw_bare_lf;   /* in any line of the session */
+    bool bdat;          /* the content comes in chunks (BDAT) */
+    bool bdat_last;     /* and this chunk is the last one */
+    guint64 chunk_size; /* octets of this chunk */
 
     /* The engine's own. */
     SessionPhase phase;
@@ -138,10 +150,15 @@ struct Session {
     gint64 deadline; /* of the present request or read */
     gint64 reply_at; /* not before: the error sleep */
     bool waiting, waiting_for_client_too, hangup_seen;
-    guint64 finished; /* commands, pieces and ends of content so far: the same while one of them is run again */
+    guint64 finished;   /* commands, pieces and ends of content so far: the same while one of them is run again */
     bool skipping_line; /* discards the rest of an over-long line */
     size_t skipped;
     guint64 chunk_left;
+    struct {
+        TlsContext *context; /* a reference, until the handshake begins; NULL: none is wanted */
+        SessionPhase next;   /* CONNECT or COMMAND: after the handshake */
+        gint64 time_ms;      /* for it */
+    } tls;
     struct {
         const char *data;
         size_t len;
@@ -160,12 +177,20 @@ TaskRef session_start(Sched *sched, int fd, const ServerClass *class, const Sess
 void session_reply(Session *session, const char *text);
 void session_replyf(Session *session, const char *format, ...) G_GNUC_PRINTF(2, 3);
 void session_reply_take(Session *session, Reply *reply); /* frees it */
-void session_forgive(Session *session);                  /* the reply being given is no error of the client's: its command counts as good */
-void session_uncounted(Session *session);                /* the line is no command for the disconnect line */
-void session_hang_up(Session *session);                  /* after the reply */
+void session_forgive(
+    Session *session); /* the reply being given is no error of the client's: its command counts as good */
+void session_uncounted(Session *session); /* the line is no command for the disconnect line */
+void session_hang_up(Session *session);   /* after the reply */
 
 bool session_at_gate(const Session *session, const Gate *gate);
 bool session_timed_out(const Session *session); /* this run came from the deadline of the last wait */
+
+/* Called by connect(), which then returns DONE without a reply and is run again inside TLS; or by a command, which
+ * replies: the handshake follows. Whatever the client has sent behind a command by now is thrown away, so that nothing
+ * it (or somebody in between) said before the handshake is run after it; returns the number of octets. The handshake is
+ * part of the parked session. */
+size_t session_start_tls(Session *session, TlsContext *context, gint64 time_ms);
+const TlsFacts *session_tls(Session *session); /* NULL: the session is not inside TLS */
 
 /* After the 354: content follows. */
 void session_begin_data(Session *session, BareNewline policy);

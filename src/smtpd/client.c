@@ -165,8 +165,6 @@ static bool turned_away(Smtpd *smtpd)
 {
     Session *session = smtpd->session;
 
-    log_info("connect from %s", smtpd->client.text);
-    client_authorize(smtpd);
     if (limits_refuse_connection(smtpd))
         return true;
     if (!stream_has_more(&session->stream))
@@ -189,6 +187,13 @@ Outcome client_connected(Session *session)
         return outcome_wait(clock_ms() + NAME_WAIT_MS, true);
     if (smtpd_lacks_lookup_place(smtpd))
         return outcome_gate(smtpd->service->lookup_gate);
+    if (!smtpd->client.known) {
+        log_info("connect from %s", smtpd->client.text);
+        client_authorize(smtpd);
+        smtpd->client.known = true;
+    }
+    if (tls_wraps(smtpd))
+        return outcome_done();
     if (!smtpd->client.greeting && turned_away(smtpd))
         return outcome_done();
     smtpd->client.greeting = true;

@@ -120,6 +120,7 @@ Outcome command_ehlo(Session *session, const char *line)
         {true, EHLO_SIZE, size},
         {!settings->disable_vrfy, EHLO_VRFY, "VRFY"},
         {true, EHLO_ETRN, "ETRN"},
+        {settings->tls.context && !session->stream.tls, EHLO_STARTTLS, "STARTTLS"},
         {client->xclient, EHLO_XCLIENT, "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT"},
         {client->xforward, EHLO_XFORWARD, "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT"},
         {true, EHLO_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES"},

@@ -44,20 +44,11 @@ Outcome command_help(Session *session, const char *line)
     return outcome_done();
 }
 
-/* TLS and SASL are not there: as a server that has them switched off. */
+/* SASL is not there: as a server that has it switched off. */
 Outcome command_auth(Session *session, const char *line)
 {
     if (!limits_refuse(smtpd_of(session), RATE_AUTH))
         session_reply(session, "503 5.5.1 Error: authentication not enabled");
-    return outcome_done();
-}
-
-Outcome command_starttls(Session *session, const char *line)
-{
-    if (*arguments(line))
-        session_reply(session, "501 5.5.4 Syntax: STARTTLS");
-    else
-        session_reply(session, "502 5.5.1 Error: command not implemented");
     return outcome_done();
 }
 

@@ -47,11 +47,13 @@ static bool is_no_smtp(const Smtpd *smtpd, const char *line)
  * hung up on like anybody else. */
 static bool deny(Session *session, const Command *command)
 {
-    const Smtpd *smtpd = smtpd_of(session);
+    Smtpd *smtpd = smtpd_of(session);
 
+    if (tls_aborts(smtpd))
+        return true;
     if (!smtpd->client.denied || command->run == command_quit ||
         (!command->verb && is_no_smtp(smtpd, session->line->str)))
-        return false;
+        return tls_is_lacking(smtpd, command);
     session_replyf(session, "503 5.7.0 Error: access denied for %s", smtpd->client.text);
     return true;
 }
@@ -151,6 +153,7 @@ const ServerClass smtpd_class = {
     .end = content_end,
     .footer = smtpd_footer,
     .in_transaction = transaction_in,
+    .secured = tls_secured,
     .bare_newline = refuse_bare_newline,
     .broken = client_broken,
     .disconnect = client_disconnected,

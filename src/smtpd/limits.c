@@ -35,6 +35,17 @@ static unsigned count_event(const Smtpd *smtpd, RateKind kind)
     return server_count_event(smtpd->service->server, kind, smtpd->client.counted, smtpd->settings->rate_unit_ms);
 }
 
+/* NULL: its events are not counted. Caller frees. */
+static char *counted_as(const Smtpd *smtpd)
+{
+    const Settings *settings = smtpd->settings;
+    const Peer *client = &smtpd->client;
+
+    if (client->xclient || match_host(settings->event_exceptions, client->name, client->addr) == MATCH_YES)
+        return NULL;
+    return network_of(settings, client->addr);
+}
+
 /* Both are counted before either is looked at, and also where there is no limit: for the statistics. */
 bool limits_refuse_connection(Smtpd *smtpd)
 {
@@ -42,9 +53,9 @@ bool limits_refuse_connection(Smtpd *smtpd)
     Peer *client = &smtpd->client;
     int count_limit = settings->connection_count_limit, rate_limit = settings->rate_limits[RATE_CONNECTION];
 
-    if (client->xclient || match_host(settings->event_exceptions, client->name, client->addr) == MATCH_YES)
+    client->counted = counted_as(smtpd);
+    if (!client->counted)
         return false;
-    client->counted = network_of(settings, client->addr);
     unsigned count = server_count_enter(smtpd->service->server, client->counted);
     unsigned rate = count_event(smtpd, RATE_CONNECTION);
     if (count_limit > 0 && count > (unsigned)count_limit)
@@ -63,6 +74,29 @@ void limits_leave(Smtpd *smtpd)
     if (smtpd->client.counted)
         server_count_leave(smtpd->service->server, smtpd->client.counted);
     g_clear_pointer(&smtpd->client.counted, g_free);
+}
+
+bool limits_refuse_tls(const Smtpd *smtpd)
+{
+    int limit = smtpd->settings->rate_limits[RATE_NEW_TLS];
+    g_autofree char *network = limit > 0 ? counted_as(smtpd) : NULL;
+
+    return network && server_event_count(smtpd->service->server, RATE_NEW_TLS, network, smtpd->settings->rate_unit_ms) >
+                          (unsigned)limit;
+}
+
+bool limits_count_tls(const Smtpd *smtpd)
+{
+    int limit = smtpd->settings->rate_limits[RATE_NEW_TLS];
+    g_autofree char *network = counted_as(smtpd);
+
+    if (!network)
+        return false;
+    unsigned rate = server_count_event(smtpd->service->server, RATE_NEW_TLS, network, smtpd->settings->rate_unit_ms);
+    if (limit <= 0 || rate <= (unsigned)limit)
+        return false;
+    warn(smtpd, "New TLS session rate", rate);
+    return true;
 }
 
 bool limits_refuse(Smtpd *smtpd, RateKind kind)

@@ -105,6 +105,7 @@ static void read_protocol(Settings *settings)
     settings->rate_limits[RATE_CONNECTION] = (int)config_int(config, "smtpd_client_connection_rate_limit");
     settings->rate_limits[RATE_MESSAGE] = (int)config_int(config, "smtpd_client_message_rate_limit");
     settings->rate_limits[RATE_RECIPIENT] = (int)config_int(config, "smtpd_client_recipient_rate_limit");
+    settings->rate_limits[RATE_NEW_TLS] = (int)config_int(config, "smtpd_client_new_tls_session_rate_limit");
     settings->rate_limits[RATE_AUTH] = (int)config_int(config, "smtpd_client_auth_rate_limit");
     settings->rate_unit_ms = config_seconds(config, "anvil_rate_time_unit") * 1000;
     settings->ipv4_prefix = (unsigned)config_int(config, "smtpd_client_ipv4_prefix_length");
@@ -258,7 +259,8 @@ static bool find_blocking(const Settings *settings)
     return blocks;
 }
 
-Settings *settings_new(const MainCf *main_cf, const ConfigScope *scope, int maxproc, GError **error)
+Settings *settings_new(const MainCf *main_cf, const ConfigScope *scope, int maxproc, TlsTickets *tickets,
+                       const Settings *like, GError **error)
 {
     Settings *settings = g_new0(Settings, 1);
 
@@ -271,6 +273,8 @@ Settings *settings_new(const MainCf *main_cf, const ConfigScope *scope, int maxp
         settings->route = route_new(settings->config, error);
         if (settings->route && read_lists(settings, error) && read_rewrite_clients(settings, error) &&
             read_upstream(settings, error) && read_proxy(settings, maxproc, error) &&
+            tls_server_read(settings->config, tickets, scope->service_name, like ? &like->tls : NULL, &settings->tls,
+                            error) &&
             (settings->access = access_new(settings->config, settings->route, error))) {
             settings->lookups_block = find_blocking(settings);
             return settings;
@@ -298,6 +302,7 @@ void settings_free(Settings *settings)
     match_list_free(settings->xclient_hosts);
     match_list_free(settings->rewrite_networks);
     endpoint_free(settings->proxy);
+    tls_server_clear(&settings->tls);
     config_free(settings->config);
     g_free(settings);
 }

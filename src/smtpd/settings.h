@@ -9,6 +9,7 @@
 #include "smtp/command.h"
 #include "smtp/decoder.h"
 #include "smtp/session.h"
+#include "smtpd/tls.h"
 #include "table/match.h"
 #include "table/table.h"
 
@@ -63,12 +64,14 @@ typedef struct {
     int rate_limits[RATE_KINDS]; /* 0: none */
     gint64 rate_unit_ms;
     unsigned ipv4_prefix, ipv6_prefix; /* clients of one such network count as one */
-    gint64 upstream_timeout_ms;   /* for the PROXY header; 0: no smtpd_upstream_proxy_protocol */
-    bool upstream_is_anybody;     /* smtpd_upstream_proxy_hosts is empty */
+    gint64 upstream_timeout_ms;        /* for the PROXY header; 0: no smtpd_upstream_proxy_protocol */
+    bool upstream_is_anybody;          /* smtpd_upstream_proxy_hosts is empty */
     MatchList *upstream_hosts;
     MatchList *event_exceptions, *xforward_hosts, *xclient_hosts;
     bool rewrite_for_inet_interfaces; /* local_header_rewrite_clients */
     MatchList *rewrite_networks;
+
+    TlsServer tls;
 
     Endpoint *proxy; /* NULL: no smtpd_proxy_filter */
     const char *proxy_ehlo;
@@ -83,9 +86,11 @@ typedef struct {
     const char *content_filter;
 } Settings;
 
-/* stress: "" or "yes". maxproc: of the line, for smtpd_proxy_concurrency_limit's default. NULL: the first thing that is
- * wrong. */
-Settings *settings_new(const MainCf *main_cf, const ConfigScope *scope, int maxproc, GError **error);
+/* stress: "" or "yes". maxproc: of the line, for smtpd_proxy_concurrency_limit's default. tickets: see smtpd/tls.h.
+ * like: the settings of the same line for the other stress, whose TLS context is shared if it can be; or NULL. NULL:
+ * the first thing that is wrong. */
+Settings *settings_new(const MainCf *main_cf, const ConfigScope *scope, int maxproc, TlsTickets *tickets,
+                       const Settings *like, GError **error);
 void settings_free(Settings *settings);
 
 unsigned settings_parse_discard(const char *keywords);

@@ -1,5 +1,6 @@
 /* smtpd.c - the SMTP server's process: reads what it needs, gives up root, serves. */
 #include "smtpd/smtpd.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "config/protection.h"
 #include "smtpd/proxy.h"
@@ -17,12 +18,15 @@ static bool make_settings(SmtpdService *service, const MainCf *main_cf, GError *
     static const char *const stress[] = {"", "yes"};
     ServiceProcess *process = service->process;
 
+    service->tickets = tls_tickets_map(process->tickets);
+    fd_clear(&process->tickets);
     for (int i = 0; i < 2; i++) {
         ConfigScope scope = {.process_name = "smtpd",
                              .service_name = process->name,
                              .stress = stress[i],
                              .overrides = process->overrides};
-        service->settings[i] = settings_new(main_cf, &scope, process->maxproc, error);
+        service->settings[i] =
+            settings_new(main_cf, &scope, process->maxproc, service->tickets, service->settings[0], error);
         if (!service->settings[i])
             return false;
     }
@@ -144,6 +148,7 @@ static void release(SmtpdService *service)
     queue_notify_close(service->notify);
     settings_free(service->settings[0]);
     settings_free(service->settings[1]);
+    tls_tickets_unmap(service->tickets);
     g_free(service->content_directory);
     g_free(service->content_account);
 }
@@ -167,7 +172,7 @@ int smtpd_main(ServiceProcess *process, const MainCf *main_cf)
 
 bool smtpd_check(const MainCf *main_cf, const ConfigScope *scope, int maxproc, GError **error)
 {
-    Settings *settings = settings_new(main_cf, scope, maxproc, error);
+    Settings *settings = settings_new(main_cf, scope, maxproc, NULL, NULL, error);
     bool is_good = settings != NULL;
 
     settings_free(settings);

@@ -23,6 +23,7 @@ typedef struct {
     Server *server;
     Sched *sched;
     Settings *settings[2]; /* stress empty, stress yes */
+    TlsTickets *tickets;   /* shared with all smtpd processes; NULL: sessions are not resumed */
     Resolver *resolver;
     PolicyClient *policy;
     const SinkClass *sink;
@@ -51,6 +52,7 @@ typedef struct {
     unsigned discard;       /* EHLO_ bits */
     bool xforward, xclient; /* authorized */
     bool rewrite_local;     /* local_header_rewrite_clients matches */
+    bool known;             /* logged, and what it may do is known */
     bool greeting;          /* nothing is left to do but the greeting */
     bool xclient_begun;     /* XCLIENT is under way and has made it this client: likewise */
     char *denied;           /* smtpd_delay_reject=no: it was refused; every command but QUIT gets this */
@@ -97,6 +99,7 @@ struct Smtpd {
     Peer client;
     char *helo;
     const char *protocol;              /* "SMTP" or "ESMTP" */
+    const char *tls_problem;           /* why the client may not go on inside TLS; NULL: it may */
     char *sasl_method, *sasl_username; /* NULL: not authenticated (only XCLIENT LOGIN can say so) */
     XfAttrs forwarded;                 /* XFORWARD */
     Transaction *transaction;          /* NULL outside */
@@ -190,7 +193,17 @@ bool limits_refuse_connection(Smtpd *smtpd); /* counts it. True: one too many, l
 /* Counts a MAIL, RCPT or AUTH command, once, also if it is refused for something else. True: over the limit, logged and
  * replied. */
 bool limits_refuse(Smtpd *smtpd, RateKind kind);
-void limits_leave(Smtpd *smtpd); /* the connection counts no longer */
+bool limits_refuse_tls(const Smtpd *smtpd); /* it has made too many new TLS sessions; nothing is counted or said */
+bool limits_count_tls(const Smtpd *smtpd);  /* one more. True: over the limit, logged */
+void limits_leave(Smtpd *smtpd);            /* the connection counts no longer */
+
+/* --- tls.c --- */
+bool tls_wraps(
+    Smtpd *smtpd); /* smtpd_tls_wrappermode. True: the handshake comes first, or the client was turned away */
+void tls_secured(Session *session); /* ServerClass.secured */
+bool tls_aborts(Smtpd *smtpd);      /* True: not with that certificate; replied, and the session ends */
+bool tls_is_lacking(Smtpd *smtpd, const Command *command); /* True: not without TLS; replied */
+char *tls_received(const Smtpd *smtpd);                    /* for the Received: header; NULL: nothing. Caller frees */
 
 /* --- transaction.c --- */
 void transaction_begin(Smtpd *smtpd, MailCommand *mail, const char *line); /* takes over what mail holds */

@@ -135,15 +135,19 @@ static char *own_received(const Smtpd *smtpd)
 {
     const Transaction *transaction = smtpd->transaction;
     const GPtrArray *recipients = transaction->envelope->recipients;
-    bool authenticated = smtpd->sasl_username && strcmp(smtpd->protocol, "ESMTP") == 0; /* RFC 3848 knows ESMTPA only */
+    bool extended = strcmp(smtpd->protocol, "ESMTP") == 0; /* RFC 3848 knows ESMTPA only */
+    bool authenticated = smtpd->sasl_username && extended;
+    g_autofree char *tls = tls_received(smtpd);
     g_autofree char *with =
-        g_strconcat(transaction->mail.smtputf8 ? "UTF8SMTP" : smtpd->protocol, authenticated ? "A" : "", NULL);
+        g_strconcat(transaction->mail.smtputf8 ? "UTF8SMTP" : smtpd->protocol,
+                    extended && session_tls(smtpd->session) ? "S" : "", authenticated ? "A" : "", NULL);
     ReceivedInfo info = {
         .helo = smtpd->helo,
         .name = smtpd->client.name,
         .addr = smtpd->client.addr,
         .by = smtpd->settings->hostname,
         .mail_name = smtpd->settings->mail_name,
+        .tls = tls,
         .with = with,
         .id = smtpd->service->sink->has_queue_id ? smtpd->service->sink->queue_id(smtpd) : NULL,
         .recipient = recipients->len == 1 ? transaction->first_recipient : NULL,

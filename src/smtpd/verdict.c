@@ -33,6 +33,7 @@ AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state)
         .server_addr = smtpd->connection.local_addr,
         .server_port = smtpd->connection.local_port,
         .stress = smtpd->connection.stress,
+        .tls = session_tls(smtpd->session),
         .policy = smtpd->service->policy,
         .behind_proxy_filter = smtpd->service->sink->is_proxy,
         .inquiry = smtpd->inquiry,
