@@ -96,7 +96,10 @@ static bool read_entries(SniMaps *maps, const Table *table, GError **error)
     if (table_blocks(table))
         return fail(error, "tls_server_sni_maps: %s asks another system, which a handshake does not wait for",
                     table_spec(table));
-    table_walk(table, read_entry, &reading,
+    g_autoptr(Table) listed = table_open_strict(table_spec(table), false, error);
+    if (!listed)
+        return false;
+    table_walk(listed, read_entry, &reading,
                &cannot_list); /* patterns cannot be listed: their files are read when asked for */
     return reading.good;
 }

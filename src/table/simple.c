@@ -59,7 +59,19 @@ static void inline_free(void *data)
     g_hash_table_unref(data);
 }
 
-const TableBackend table_inline = {"inline", true, false, inline_open, inline_lookup, inline_free};
+static bool inline_walk(const Table *table, TableEach *each, void *context, GError **error)
+{
+    GHashTableIter iter;
+    gpointer name, value;
+
+    g_hash_table_iter_init(&iter, table->data);
+    while (g_hash_table_iter_next(&iter, &name, &value) && each(context, name, value))
+        ;
+    return true;
+}
+
+const TableBackend table_inline = {"inline",      true,        false,      inline_open,
+                                   inline_lookup, inline_free, inline_walk};
 
 static bool static_open(Table *table, const char *name, GError **error)
 {
