@@ -97,8 +97,8 @@ bool access_blocks(const Access *access);
 bool access_may_probe(const Access *access);
 
 /* smtpd_delay_reject is applied here: at CONNECT, HELO and MAIL the decision is then PERMIT, at RCPT all lists run in
- * order. Without it a caller hands the doubts of those decisions back in the facts. At the end of RCPT and VRFY, unless behind a proxy filter, recipients whose mail would go to the transport
- * `local` are deferred, as there is none yet. */
+ * order. Without it a caller hands the doubts of those decisions back in the facts. At the end of RCPT and VRFY, unless
+ * behind a proxy filter, recipients whose mail would go to the transport `local` are deferred, as there is none yet. */
 Decision *access_check(const Access *access, AccessStage stage, const AccessFacts *facts);
 
 /* "reject: RCPT from C: 554 ...; from=<s> to=<r> proto=ESMTP helo=<h>", without queue id; what:

@@ -132,6 +132,10 @@ static bool add_word(Compiler *compiler, const char *word, GError **error)
         return add_restriction(compiler, restriction, word, error);
     if (class)
         return add_rule(compiler, (Rule){.word = g_strdup(word), .class = class});
+    if (restriction_successor(word))
+        return add_problem(compiler, word,
+                           g_strdup_printf("support for restriction \"%s\" has been removed; instead, specify %s", word,
+                                           restriction_successor(word)));
     if (restriction_is_unsupported(word) && compiler->in_table)
         return add_problem(compiler, word, g_strdup_printf("restriction \"%s\" is not supported", word));
     if (restriction_is_unsupported(word))

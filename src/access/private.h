@@ -39,6 +39,7 @@ typedef struct {
 
 /* restrictions.c. NULL: no such restriction. is_unsupported: Postfix has it, and nothing here does what it does. */
 const Restriction *restriction_find(const char *name);
+const char *restriction_successor(const char *name); /* what to use instead of one that there is no more; NULL */
 bool restriction_is_unsupported(const char *name);
 
 struct Rule {

@@ -368,6 +368,15 @@ static const Restriction restrictions[] = {
     {"check_etrn_access", check_etrn_access, ARGUMENT_TABLE},
 };
 
+/* Postfix had these until 3.8. */
+static const struct {
+    const char *name, *successor;
+} removed[] = {
+    {"permit_naked_ip_address", "\"permit_mynetworks\" or \"permit_sasl_authenticated\""},
+    {"check_relay_domains", "\"permit_mynetworks\" and \"reject_unauth_destination\""},
+    {"reject_maps_rbl", "\"reject_rbl_client\" with the name of each list"},
+};
+
 /* Postfix has these. Who relies on them must not be served without. */
 static const char *const unsupported[] = {
     "reject_sender_login_mismatch",
@@ -382,6 +391,14 @@ const Restriction *restriction_find(const char *name)
     for (size_t i = 0; i < G_N_ELEMENTS(restrictions); i++)
         if (g_ascii_strcasecmp(restrictions[i].name, name) == 0)
             return &restrictions[i];
+    return NULL;
+}
+
+const char *restriction_successor(const char *name)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(removed); i++)
+        if (g_ascii_strcasecmp(removed[i].name, name) == 0)
+            return removed[i].successor;
     return NULL;
 }
 

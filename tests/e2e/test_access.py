@@ -333,3 +333,18 @@ def test_count_limit(sut):
         for client in own:
             client.expect(220)
             client.close()
+
+
+def test_local_recipients_by_default(sut):
+    """local_recipient_maps is not set: accounts of the system and aliases are known, nobody else."""
+    mta = sut('alias_maps = inline:{{team=root}, {owner-team=root}}, texthash:{dir}/aliases\n', services={'in': '-o smtpd_proxy_filter=127.0.0.1:{filter}'})
+    with open(mta.dir + '/aliases', 'w') as file:
+        file.write('sales root\n')
+    with mta, mta.sink('filter'):
+        for recipient in ('team@mx.gate.test', 'TEAM@mx.gate.test', 'team', 'sales@localhost', 'root@mx.gate.test', 'postmaster'):
+            with mta.session('in', xclient=STRANGER) as client:
+                client.cmd('EHLO client.example', 250)
+                client.cmd('MAIL FROM:<a@b.example>', 250)
+                client.cmd(f'RCPT TO:<{recipient}>', 250)
+                for unknown in ('nosuchuser@mx.gate.test', 'teams'):
+                    client.cmd(f'RCPT TO:<{unknown}>', f'550 5.1.1 <{unknown}>: Recipient address rejected: User unknown in local recipient table')

@@ -31,6 +31,8 @@ TARGETS = {
     "envelope_text": (["src/mail/envelope_text_test.c"], [b""]),
     "expand": (["src/config/expand_test.c", "src/config/config_test.c"], [b""]),
     "header": (["src/mail/header_test.c", "src/mail/address_list_test.c", "src/cleanup/intake_test.c"], PORTIONS),
+    "list": (["src/access/access_test.c", "src/access/dns_list_test.c", "src/policy/policy_service_test.c"],
+             [b"", b"check_sender_access ", b"check_policy_service ", b"reject_rbl_client ", b"warn_if_reject "]),
     "master_cf": (["src/config/master_cf_test.c", "src/config/findings_test.c", "tests/e2e/test_master.py",
                    "conf/master.cf"], [b""]),
     "name": (["src/dns/answer_test.c", "src/dns/hosts_test.c", "src/dns/resolver_test.c"], [b"", b"\x09"]),
