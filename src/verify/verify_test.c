@@ -7,8 +7,10 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <lmdb.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -523,6 +525,52 @@ static void bad_results_need_not_be_remembered(void **state)
     free_asker(&asker);
 }
 
+/* Dies inside a transaction: with the lock of writers, or with a place in the table of readers. */
+static void die_inside(unsigned flags)
+{
+    g_autofree char *path = g_build_filename(directory, "verify_cache.lmdb", NULL);
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        MDB_env *env;
+        MDB_txn *txn;
+        MDB_dbi dbi;
+        MDB_val name = {7, (void *)"a@b.tld"}, value = {7, (void *)"0:0:0:x"};
+        if (mdb_env_create(&env) == 0 && mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NOTLS | MDB_NOSYNC, 0600) == 0 &&
+            mdb_txn_begin(env, NULL, flags, &txn) == 0 && mdb_dbi_open(txn, NULL, 0, &dbi) == 0 &&
+            (flags == MDB_RDONLY || mdb_put(txn, dbi, &name, &value, 0) == 0))
+            raise(SIGKILL);
+        _exit(1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+/* Who is killed with the lock in its hands holds up nobody, and what it had not committed is not there. */
+static void a_killed_process_is_in_nobodys_way(void **state)
+{
+    VerifyCache *writer = open_cache("", CACHE_WRITE), *reader = open_cache("", CACHE_READ);
+
+    alarm(60); /* a lock that is held for good would hang the test */
+    assert_true(put(writer, "one@b.tld", ADDRESS_OK, now()));
+    die_inside(0);
+    for (int i = 0; i < 20; i++)
+        die_inside(MDB_RDONLY);
+    assert_int_equal(get(reader, "one@b.tld"), ADDRESS_OK);
+    assert_int_equal(get(reader, "a@b.tld"), -1);
+    assert_true(put(writer, "two@b.tld", ADDRESS_OK, now()));
+    die_inside(0);
+    verify_cache_close(writer);
+    writer = open_cache("", CACHE_WRITE); /* as the next queue manager does */
+    assert_int_equal(get(writer, "two@b.tld"), ADDRESS_OK);
+    assert_true(put(writer, "three@b.tld", ADDRESS_BOUNCED, now()));
+    assert_int_equal(get(reader, "three@b.tld"), ADDRESS_BOUNCED);
+    alarm(0);
+    verify_cache_close(writer);
+    verify_cache_close(reader);
+}
+
 int main(void)
 {
     log_to_file(open("/dev/null", O_WRONLY | O_CLOEXEC), "host");
@@ -538,6 +586,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(without_a_map_a_start_forgets, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_dictionary_does_not_fill_the_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cleaning_drops_what_has_expired, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_killed_process_is_in_nobodys_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_askers_cause_one_probe, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_a_queue_manager_there_are_no_probes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_inquiry_is_answered, set_up, tear_down),
