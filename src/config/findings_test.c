@@ -44,14 +44,14 @@ static const struct {
      "warning: /x/master.cf: parameter biff is not supported and is ignored\n", NULL},
     {"smtpd_milters =\nsmtpd_tls_security_level = none\nsmtpd_sasl_auth_enable = no\nheader_checks = $empty\nempty =\n",
      "", "", NULL},
-    {"smtpd_tls_security_level = may\n", "", "",
-     "/x/main.cf: parameter smtpd_tls_security_level = may is not supported (Whether clients may, or must, use TLS): "
-     "mail would pass without it"},
+    {"smtp_tls_security_level = may\n", "", "",
+     "/x/main.cf: parameter smtp_tls_security_level = may is not supported (Whether TLS is used, and how far it is "
+     "checked): mail would pass without it"},
     /* what an unused setting refers to is used */
     {"a = $b\nb = 1\nc = $d\nd = $c\n", "", "warning: /x/main.cf: unused parameter: a=$b\n", NULL},
-    {"tls = encrypt\n", "25 inet n - n - - smtpd -o smtpd_tls_security_level=$tls\n", "",
-     "/x/master.cf: parameter smtpd_tls_security_level = encrypt is not supported (Whether clients may, or must, use "
-     "TLS): mail would pass without it"},
+    {"tls = encrypt\n", "25 inet n - n - - smtpd -o content_filter=$tls\n", "",
+     "/x/master.cf: parameter content_filter = encrypt is not supported (Transport and next hop that all mail takes "
+     "first, after the queue): mail would pass without it"},
     {"smtpd_sasl_auth_enable = yes\ncontent_filter = x\n", "",
      "error: /x/main.cf: parameter content_filter = x is not supported (Transport and next hop that all mail takes "
      "first, after the queue): mail would pass without it\n",

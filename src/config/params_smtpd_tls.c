@@ -2,7 +2,7 @@
 #include "config/param_rows.h"
 
 const Param param_rows_smtpd_tls[] = {
-    {"smtpd_tls_security_level", STRING, SUPPORTED, "", 0, 0, "none", NULL, "Whether clients may, or must, use TLS"},
+    {"smtpd_tls_security_level", STRING, SUPPORTED, "", 0, 0, NULL, NULL, "Whether clients may, or must, use TLS"},
     {"smtpd_use_tls", BOOL, SUPPORTED, "no", 0, 0, NULL, NULL, "Old form of smtpd_tls_security_level = may"},
     {"smtpd_enforce_tls", BOOL, SUPPORTED, "no", 0, 0, NULL, NULL, "Old form of smtpd_tls_security_level = encrypt"},
     {"smtpd_tls_wrappermode", BOOL, SUPPORTED, "no", 0, 0, NULL, NULL, "Whether TLS starts before the greeting"},
