@@ -3,6 +3,7 @@
 #include "base/fail.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/root.h"
 #include "base/source.h"
 
 #include <errno.h>
@@ -246,6 +247,8 @@ static bool become_user(const char *user, GError **error)
     gid_t gid = entry->pw_gid;
     if (initgroups(user, gid) < 0)
         return fail_errno(error, "groups of user %s", user);
+    if (!root_change(error))
+        return false;
     if (setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
         return fail_errno(error, "become user %s", user);
     if (setresuid(0, 0, 0) == 0) /* cannot be, and would be the worst of all failures */
@@ -281,11 +284,10 @@ void service_ready(ServiceProcess *process)
     const char message = MESSAGE_READY;
 
     if (process->terminal) { /* `start` returns now: whoever reads its output must see the end of it */
-        auto_fd null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-
         log_also_stderr(false);
-        dup2(process->log_host ? SERVICE_FD_LOG : null, STDERR_FILENO);
-        dup2(null, STDOUT_FILENO);
+        dup2(process->log_host ? SERVICE_FD_LOG : STDIN_FILENO,
+             STDERR_FILENO); /* /dev/null is there, and may be nowhere else */
+        dup2(STDIN_FILENO, STDOUT_FILENO);
         process->terminal = false;
     }
     fd_send(process->control, &message, 1, NULL, 0);

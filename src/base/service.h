@@ -6,7 +6,7 @@
  * ready, and serves until an order comes or the master is gone (end of input on the control socket).
  *
  * A service process starts with $queue_directory as its working directory (so `private/NAME` is a path, however deep
- * the queue lies), standard input from /dev/null, umask 077, and SIGPIPE, SIGHUP and SIGINT ignored: Ctrl-C and a
+ * the queue lies), standard input from and to /dev/null, umask 077, and SIGPIPE, SIGHUP and SIGINT ignored: Ctrl-C and a
  * closed terminal are the master's business. */
 #pragma once
 #include "base/page.h"
@@ -48,7 +48,8 @@ void service_process_free(ServiceProcess *process); /* closes listeners and cont
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ServiceProcess, service_process_free)
 
 /* Gives up root for the user (mail_owner) if it is root: groups, gid, uid, for good; PR_SET_NO_NEW_PRIVS, not dumpable.
- * All tables are open by then: source_seal(). */
+ * All tables are open by then (source_seal()), and what else is needed from outside of the new root, if there will be one
+ * (root_change()). */
 bool service_drop_privileges(const char *user, GError **error);
 /* A part of it, for who stays root: no core dumps, as memory holds mail, passwords and keys; and no capability that a
  * program could give back (of root alone: the bounding set). */

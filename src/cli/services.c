@@ -1,6 +1,7 @@
 /* services.c - what a service process runs, by its command. */
 #include "cli/services.h"
 #include "base/log.h"
+#include "base/root.h"
 #include "base/service.h"
 #include "config/config.h"
 #include "delivery/delivery.h"
@@ -45,6 +46,8 @@ static int run(const ServiceMain *entry, ServiceProcess *process)
     g_autoptr(Config) config = main_cf ? config_new(main_cf, &scope, &error) : NULL;
     if (config)
         table_set_parameters(parameter, config);
+    if (config && process->chroot && geteuid() == 0)
+        root_will_change(config_string(config, "queue_directory"));
     if (config && entry->with_file)
         return entry->with_file(process, main_cf);
     if (config)

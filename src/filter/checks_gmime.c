@@ -3,6 +3,7 @@
 #include "mail/header.h"
 
 #include <gmime/gmime.h>
+#include <iconv.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -16,9 +17,31 @@ struct MimeDecoder {
     GMimeFilter *filter;
 };
 
+/* iconv loads its modules from files when they are needed first. Under another root there are none then, and a name in
+ * a character set that nobody can read would not be looked at: what mail comes in is loaded at the start, and stays as
+ * long as somebody has it open. */
+static void load_character_sets(void)
+{
+    static const char *const names[] = {
+        "ISO-8859-1",  "ISO-8859-2", "ISO-8859-3",  "ISO-8859-4",  "ISO-8859-5",    "ISO-8859-6",  "ISO-8859-7",
+        "ISO-8859-8",  "ISO-8859-9", "ISO-8859-10", "ISO-8859-11", "ISO-8859-13",   "ISO-8859-14", "ISO-8859-15",
+        "ISO-8859-16", "CP1250",     "CP1251",      "CP1252",      "CP1253",        "CP1254",      "CP1255",
+        "CP1256",      "CP1257",     "CP1258",      "KOI8-R",      "KOI8-U",        "GBK",         "GB18030",
+        "GB2312",      "BIG5",       "BIG5-HKSCS",  "HZ-GB-2312",  "ISO-2022-CN",   "EUC-TW",      "SHIFT_JIS",
+        "CP932",       "EUC-JP",     "EUC-JP-MS",   "ISO-2022-JP", "ISO-2022-JP-2", "EUC-KR",      "UHC",
+        "ISO-2022-KR", "JOHAB",      "TIS-620",     "CP874",       "CP437",         "CP850",       "CP852",
+        "CP866",       "MACINTOSH",  "VISCII",      "UTF-7",       "UTF-16",        "UTF-32",      "ARMSCII-8",
+    };
+    static iconv_t open[G_N_ELEMENTS(names)];
+
+    for (size_t i = 0; i < G_N_ELEMENTS(names) && !open[i]; i++)
+        open[i] = iconv_open("UTF-8", names[i]); /* one that the system lacks it lacks later as well */
+}
+
 void mime_library_init(void)
 {
     g_mime_init();
+    load_character_sets();
 }
 
 /* --- names --- */

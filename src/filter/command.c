@@ -28,6 +28,7 @@ typedef struct {
     CommandArguments *arguments;
     CommandStatus status;
     StdoutUse stdout_use;
+    int null; /* /dev/null, which may be out of reach later; -1: not needed */
     Runner *runner;
     guint64 size_max; /* octets of a changed message */
     pthread_mutex_t lock;
@@ -88,6 +89,8 @@ static bool read_settings(Command *command, InspectorSettings *settings, GError 
     if (places < 1 || places > G_MAXINT)
         return fail(error, "command: concurrency_limit must be 1 or more");
     command->places = (guint)places;
+    if (command->stdout_use == STDOUT_IGNORE && (command->null = open("/dev/null", O_WRONLY | O_CLOEXEC)) < 0)
+        return fail_errno(error, "command: open /dev/null");
     command->size_max = size_max > 0 ? (guint64)size_max : G_MAXUINT64;
     return start_runner(command, settings, error);
 }
@@ -97,6 +100,7 @@ static void command_close(void *state)
     Command *command = state;
 
     runner_stop(command->runner);
+    fd_clear(&command->null);
     command_arguments_free(command->arguments);
     pthread_cond_destroy(&command->place_free);
     pthread_mutex_destroy(&command->lock);
@@ -108,6 +112,7 @@ static bool command_open(InspectorSettings *settings, void **ret_state, GError *
     Command *command = g_new0(Command, 1);
     pthread_condattr_t monotonic;
 
+    command->null = -1;
     pthread_mutex_init(&command->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -236,15 +241,14 @@ static bool start(CommandRun *run, GError **error)
 
     if (!argv)
         return false;
-    bool piped = command->stdout_use == STDOUT_IGNORE ? (output = open("/dev/null", O_WRONLY | O_CLOEXEC)) >= 0
-                                                      : make_pipe(&run->output, &output);
+    bool piped = command->null >= 0 || make_pipe(&run->output, &output);
     run->input = octets_to_file(message->content, run->inspection->place.directory);
     if (!piped || !make_pipe(&run->errors, &errors) || run->input < 0)
         return fail_errno(error, "cannot give it the message");
     RunnerRequest request = {.argv = argv,
                              .environment = environment,
                              .input = run->input,
-                             .output = output,
+                             .output = command->null >= 0 ? command->null : output,
                              .errors = errors,
                              .with_file = command_arguments_with_file(command->arguments)};
     run->run = runner_begin(command->runner, &request, run->inspection->deadline, error);

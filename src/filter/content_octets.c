@@ -1,6 +1,7 @@
 /* content_octets.c - content as plain octets. */
 #include "filter/content_octets.h"
 #include "base/fd.h"
+#include "base/root.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -77,7 +78,7 @@ static bool write_piece(void *user, const char *data, size_t len, bool ends_line
 
 int octets_to_file(Content *content, const char *directory)
 {
-    auto_fd fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    auto_fd fd = open(root_path(directory), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     g_autofree Writer *writer = g_new0(Writer, 1);
 
     writer->fd = fd;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
+#include "base/root.h"
 #include "config/protection.h"
 #include "filter/relay.h"
 #include "quarantine/keeper.h"
@@ -43,7 +44,9 @@ static bool configure(RelayService *service, const MainCf *main_cf, const Config
     if (!service->authorized)
         return false;
     service->inspectors = inspectors_open(service->config, error);
-    if (!service->inspectors)
+    service->quarantine_directory = config_string(service->config, "quarantine_directory");
+    if (!service->inspectors ||
+        (!inspectors_are_none(service->inspectors) && !root_check_below(service->quarantine_directory, error)))
         return false;
     service->inet_protocols = config_string(service->config, "inet_protocols");
     service->timeout_ms = config_seconds(service->config, "filter_timeout") * 1000;
@@ -84,10 +87,9 @@ static void open_quarantine(RelayService *service)
 {
     g_autoptr(GError) error = NULL;
 
-    service->quarantine_directory = config_string(service->config, "quarantine_directory");
     if (inspectors_are_none(service->inspectors))
         return;
-    service->quarantine = quarantine_open(service->quarantine_directory, &error);
+    service->quarantine = quarantine_open(root_path(service->quarantine_directory), &error);
     if (!service->quarantine) {
         log_warning("quarantine %s: %s; what should go there will be deferred", service->quarantine_directory,
                     error->message);

@@ -3,6 +3,7 @@
 #include "mail/content.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/root.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,7 +57,7 @@ void content_free(Content *content)
 static bool spill(Content *content)
 {
     if (content->fd < 0)
-        content->fd = open(content->directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        content->fd = open(root_path(content->directory), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (content->fd < 0 || !fd_write_all(content->fd, content->text, content->len)) {
         content->failure = errno;
         return false;

@@ -168,11 +168,11 @@ static void warn_of_later_programs(const Plan *plan)
 
 static void warn_of_chroot(const Plan *plan)
 {
-    for (guint i = 0; i < plan->services->len; i++) {
+    for (guint i = 0; geteuid() != 0 && i < plan->services->len; i++) {
         const PlanService *service = g_ptr_array_index(plan->services, i);
         if (!service->line->chroot)
             continue;
-        log_warning("%s/master.cf: line %d: chroot is not applied yet (said once)", plan->config_dir,
+        log_warning("%s/master.cf: line %d: chroot needs root: not applied (said once)", plan->config_dir,
                     service->line->line);
         return;
     }
@@ -193,6 +193,11 @@ static bool add_line(Plan *plan, const Service *line, GError **error)
         return true;
     if (!check_endpoint(plan, line, program, error))
         return false;
+    if (line->chroot && program->stays_outside)
+        return fail(error,
+                    "%s/master.cf: line %d: %s cannot work in a chroot, its mailboxes are outside: the chroot "
+                    "column must be n",
+                    plan->config_dir, line->line, line->command);
     PlanService *service = g_new0(PlanService, 1);
     service->line = line;
     service->program = program;

@@ -10,7 +10,7 @@ static const Program programs[] = {
     {"qmgr", PROGRAM_QMGR},
     {"oqmgr", PROGRAM_QMGR, .runs = "qmgr"},
     {"nqmgr", PROGRAM_QMGR, .runs = "qmgr"},
-    {"virtual", PROGRAM_AGENT},
+    {"virtual", PROGRAM_AGENT, .stays_outside = true},
     {"smtp", PROGRAM_AGENT},
     {"error", PROGRAM_AGENT},
     {"discard", PROGRAM_AGENT},

@@ -17,6 +17,7 @@ typedef struct {
     ProgramKind kind;
     const char *runs;     /* processes: the service's program, "qmgr" for `oqmgr` too; NULL: command */
     bool takes_arguments; /* SERVER: other words than options */
+    bool stays_outside;   /* of a chroot */
     const char *note;     /* LATER: what that means for mail; REFUSED: what to use instead */
 } Program;
 

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/fd.h"
+#include "base/root.h"
 #include "base/sandbox.h"
 
 #include <arpa/inet.h>
@@ -11,6 +12,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -33,9 +35,8 @@ static GPtrArray *split_line(const char *line)
 }
 
 /* Calls take with the words of each line that has at least two; until it returns true. */
-static bool search_file(const char *path, bool (*take)(GPtrArray *words, void *data), void *data)
+static bool search_text(const char *text, bool (*take)(GPtrArray *words, void *data), void *data)
 {
-    g_autofree char *text = fd_read_file(path, FILE_MAX, NULL, NULL);
     g_auto(GStrv) lines = text ? g_strsplit(text, "\n", 0) : NULL;
 
     for (size_t i = 0; lines && lines[i]; i++) {
@@ -44,6 +45,21 @@ static bool search_file(const char *path, bool (*take)(GPtrArray *words, void *d
             return true;
     }
     return false;
+}
+
+static bool search_file(const char *path, bool (*take)(GPtrArray *words, void *data), void *data)
+{
+    g_autofree char *text = fd_read_file(path, FILE_MAX, NULL, NULL);
+
+    return search_text(text, take, data);
+}
+
+/* Services have numbers for good, and later the file may be out of reach. */
+static char *services;
+
+static void read_services(void)
+{
+    services = fd_read_file("/etc/services", FILE_MAX, NULL, NULL);
 }
 
 typedef struct {
@@ -72,7 +88,9 @@ static guint16 parse_port(const char *port, const char *text, GError **error)
     char *end;
     guint64 number = g_ascii_strtoull(port, &end, 10);
     ServiceSearch search = {.name = port};
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+    pthread_once(&once, read_services);
     if (g_ascii_isdigit(port[0])) {
         if (*end != '\0')
             fail(error, "garbage after numerical service in \"%s\"", text);
@@ -82,7 +100,7 @@ static guint16 parse_port(const char *port, const char *text, GError **error)
             return (guint16)number;
         return 0;
     }
-    if (search_file("/etc/services", take_service, &search))
+    if (search_text(services, take_service, &search))
         return search.port;
     if (strcmp(port, "smtp") == 0) /* a machine without /etc/services sends mail all the same */
         return 25;
@@ -214,6 +232,8 @@ static bool parse_unix(Endpoint *endpoint, const char *path, const char *base_di
     endpoint->path = path[0] == '/' || !base_dir ? g_strdup(path) : g_build_filename(base_dir, path, NULL);
     if (strlen(endpoint->path) >= sizeof local->sun_path)
         return fail(error, "socket path is longer than %zu octets: %s", sizeof local->sun_path - 1, endpoint->path);
+    if (!root_check(endpoint->path, error))
+        return false;
     local->sun_family = AF_UNIX;
     strncpy(local->sun_path, endpoint->path, sizeof local->sun_path - 1);
     g_array_append_val(endpoint->addresses, address);
@@ -266,18 +286,20 @@ static socklen_t address_len(const struct sockaddr_storage *address)
 
 /* connect() to a unix socket whose backlog is full fails at once on a non-blocking descriptor, with nothing to poll
  * for. So it blocks, within the send timeout. */
-static int connect_unix(const struct sockaddr_storage *address, gint64 deadline)
+static int connect_unix(const struct sockaddr_storage *configured, gint64 deadline)
 {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     gint64 left = MAX(deadline - clock_ms(), 1);
     struct timeval limit = {.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000};
     static const struct timeval none;
     int result;
 
+    g_strlcpy(address.sun_path, root_path(((const struct sockaddr_un *)configured)->sun_path), sizeof address.sun_path);
     if (fd < 0 || (deadline != CLOCK_NEVER && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0))
         return -1;
     do
-        result = connect(fd, (const struct sockaddr *)address, address_len(address));
+        result = connect(fd, (const struct sockaddr *)&address, sizeof address);
     while (result < 0 && errno == EINTR);
     if (result < 0) {
         if (errno == EAGAIN)

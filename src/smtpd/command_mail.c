@@ -1,6 +1,7 @@
 /* command_mail.c - MAIL FROM. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/root.h"
 #include "smtpd/proxy.h"
 
 #include <sys/statvfs.h>
@@ -38,7 +39,7 @@ static const char *too_little_space(const Smtpd *smtpd)
     const Settings *settings = smtpd->settings;
     struct statvfs disk;
 
-    if (!smtpd->service->sink->checks_space(smtpd) || statvfs(smtpd->service->content_directory, &disk) != 0)
+    if (!smtpd->service->sink->checks_space(smtpd) || statvfs(root_path(smtpd->service->content_directory), &disk) != 0)
         return NULL;
     double available = (double)disk.f_bavail * (double)disk.f_frsize;
     bool enough =

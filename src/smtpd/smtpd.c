@@ -60,13 +60,6 @@ static bool open_prober(SmtpdService *service, GError **error)
     return service->verify != NULL;
 }
 
-static void will_use_verify_cache(const Config *config)
-{
-    g_autofree char *directory = verify_cache_directory(config);
-
-    sandbox_will_use(directory, SANDBOX_WRITE);
-}
-
 static bool filter_is_stressed(void *user)
 {
     const SmtpdService *service = user;
@@ -98,7 +91,7 @@ static bool prepare(SmtpdService *service, const MainCf *main_cf, GError **error
     bool may_probe = access_may_probe(settings->access) || access_may_probe(service->settings[1]->access);
     bool has_queue = !settings->proxy || may_probe;
     if (may_probe)
-        will_use_verify_cache(settings->config);
+        verify_cache_will_read(settings->config);
     if ((has_queue && !(service->cleanup = cleanup_new(settings->config, error))) ||
         !protect(service->process, settings->config, &role_smtpd, error))
         return false;

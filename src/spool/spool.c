@@ -2,6 +2,7 @@
 #include "spool/spool.h"
 #include "base/fail.h"
 #include "base/fd.h"
+#include "base/root.h"
 #include "spool/spool_format.h"
 #include "spool/spool_place.h"
 
@@ -118,7 +119,7 @@ bool spool_make_directories(const char *directory, uid_t owner, gid_t group, GEr
 
 Spool *spool_open(const SpoolOptions *options, GError **error)
 {
-    int root = open_root(options->directory, &(Owner){(uid_t)-1, (gid_t)-1}, error);
+    int root = open_root(root_path(options->directory), &(Owner){(uid_t)-1, (gid_t)-1}, error);
 
     if (root < 0)
         return NULL;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
+#include "base/root.h"
 #include "base/sandbox.h"
 #include "config/config.h"
 
@@ -63,7 +64,7 @@ static void split_port(DbHost *host, const char *text)
 }
 
 /* "inet:host:port", "unix:/path", either without its prefix, or a URI. */
-static void parse_host(DbHost *host, const char *text)
+static bool parse_host(DbHost *host, const char *text, GError **error)
 {
     host->text = g_strdup(text);
     host->is_uri = g_str_has_prefix(text, "postgresql://") || g_str_has_prefix(text, "postgres://");
@@ -76,6 +77,7 @@ static void parse_host(DbHost *host, const char *text)
         host->name = g_strdup(text);
     else
         split_port(host, text);
+    return !host->is_path || root_check(host->name, error);
 }
 
 static bool parse_hosts(DbServers *servers, const DbParams *params, GError **error)
@@ -90,9 +92,10 @@ static bool parse_hosts(DbServers *servers, const DbParams *params, GError **err
     }
     if (words->len > HOSTS_MAX)
         return fail(error, "%s: more than %d hosts", db_params_source(params), HOSTS_MAX);
-    for (guint i = 0; i < words->len; i++)
-        parse_host(&servers->hosts[i].parts, g_ptr_array_index(words, i));
     servers->count = words->len;
+    for (guint i = 0; i < words->len; i++)
+        if (!parse_host(&servers->hosts[i].parts, g_ptr_array_index(words, i), error))
+            return false;
     return true;
 }
 

@@ -4,6 +4,7 @@
  * is about, however slowly a server sends. */
 #include "base/clock.h"
 #include "base/fail.h"
+#include "base/root.h"
 #include "table/backend.h"
 #include "table/db_servers.h"
 
@@ -111,7 +112,7 @@ static void *mysql_connect_to(const void *settings, const DbHost *host, gint64 d
     unsigned port = host->port ? (unsigned)g_ascii_strtoull(host->port, NULL, 10) : 0;
     thread_deadline = deadline;
     if (!mysql_real_connect(mysql, host->is_path ? NULL : host->name, table->user, table->password, table->dbname, port,
-                            host->is_path ? host->name : NULL, CLIENT_MULTI_RESULTS)) {
+                            host->is_path ? root_path(host->name) : NULL, CLIENT_MULTI_RESULTS)) {
         fail_mysql(mysql, error);
         thread_deadline = 0;
         mysql_close(mysql);

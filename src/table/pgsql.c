@@ -1,6 +1,7 @@
 /* pgsql.c - pgsql: tables (pgsql_table(5)). */
 #include "base/clock.h"
 #include "base/fail.h"
+#include "base/root.h"
 #include "table/backend.h"
 #include "table/db_servers.h"
 
@@ -39,7 +40,7 @@ static PGconn *start_connection(const Pgsql *pgsql, const DbHost *host)
 
     if (!host->is_uri) {
         names[count] = "host";
-        values[count++] = host->name;
+        values[count++] = root_path(host->name);
         names[count] = "port";
         values[count++] = host->port;
     }

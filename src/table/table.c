@@ -1,6 +1,7 @@
 /* table.c - opening a table by its type, and looking up with the rules that hold for all types. */
 #include "base/fail.h"
 #include "base/log.h"
+#include "base/root.h"
 #include "table/backend.h"
 
 #include <pthread.h>
@@ -36,6 +37,12 @@ static bool is_unsupported(const char *type)
     return false;
 }
 
+/* Whose library reads what it likes, and when. Under another root that would be another file, or none. */
+static bool asks_library(const TableBackend *backend)
+{
+    return backend == &table_ldap || backend == &table_mysql || backend == &table_pgsql;
+}
+
 /* "proxy:" in front says which process opens the table, and there is but one here. */
 static const char *skip_proxy(const char *spec)
 {
@@ -63,6 +70,10 @@ static bool open_backend(Table *table, GError **error)
     table->backend = find_backend(type);
     if (!table->backend)
         return fail(error, "unsupported dictionary type: %s", type);
+    if (spec != table->spec && asks_library(table->backend)) {
+        g_autofree char *reason = g_strdup_printf("%s asks for a process that is not under another root", table->spec);
+        root_stay(reason);
+    }
     table->whole_keys = table->backend->whole_keys;
     table->blocks = table->backend->blocks;
     return table->backend->open(table, colon + 1, error);
@@ -132,7 +143,7 @@ static Table *open_instance(const char *spec, GError **error)
 
     if (open_backend(instance, &why))
         return instance;
-    if (g_error_matches(why, TABLE_ERROR, TABLE_ERROR_UNUSABLE)) {
+    if (g_error_matches(why, TABLE_ERROR, TABLE_ERROR_UNUSABLE) || why->domain == ROOT_ERROR) {
         destroy(instance);
         g_propagate_error(error, g_steal_pointer(&why));
         return NULL;

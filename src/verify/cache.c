@@ -4,7 +4,10 @@
 #include "base/fail.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/root.h"
+#include "base/source.h"
 #include "mail/address.h"
+#include "table/lmdb_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +23,8 @@
 #define ENTRY_OCTETS_MAX 4096 /* that an entry takes in the file at most, with half of a page empty */
 #define READERS_MAX 1024
 #define COMPLAIN_MS 60000
+#define LOOK_MS 200
+#define UNKNOWN_BOOT "unknown"
 
 struct VerifyCache {
     char *name; /* as the log shows it */
@@ -32,7 +37,8 @@ struct VerifyCache {
     MDB_dbi dbi;
     dev_t device; /* of the open file: it may be replaced */
     ino_t inode;
-    gint64 complained_ms;
+    LmdbFile *file; /* of a reader; NULL: not open */
+    gint64 next_look_ms, complained_ms;
 };
 
 /* ---- Entries ---- */
@@ -125,7 +131,7 @@ static void close_file(VerifyCache *cache)
 
 static int open_environment(VerifyCache *cache)
 {
-    unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | (cache->writes ? MDB_NOSYNC : MDB_RDONLY);
+    unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NOSYNC;
     size_t size = MAX((size_t)cache->limit, 1000) * ENTRY_OCTETS_MAX;
     MDB_txn *txn = NULL;
     int code = mdb_env_create(&cache->env);
@@ -137,7 +143,7 @@ static int open_environment(VerifyCache *cache)
     if (code == 0)
         code = mdb_env_open(cache->env, cache->path, flags, 0600);
     if (code == 0)
-        code = mdb_txn_begin(cache->env, NULL, cache->writes ? 0 : MDB_RDONLY, &txn);
+        code = mdb_txn_begin(cache->env, NULL, 0, &txn);
     if (code == 0)
         code = mdb_dbi_open(txn, NULL, 0, &cache->dbi);
     if (code == 0)
@@ -164,20 +170,26 @@ static int open_file(VerifyCache *cache)
 /* The reader's view: the file may come, or be replaced, at any time. Under the lock. */
 static bool look_at_file(VerifyCache *cache)
 {
+    g_autoptr(GError) error = NULL;
     struct stat status;
 
-    if (stat(cache->path, &status) < 0) {
-        close_file(cache);
+    if (source_is_sealed() && clock_ms() < cache->next_look_ms) /* else it costs next to nothing */
+        return cache->file != NULL;
+    cache->next_look_ms = clock_ms() + LOOK_MS;
+    if (!source_stat(cache->path, &status)) {
+        g_clear_pointer(&cache->file, lmdb_file_free);
         return false;
     }
-    if (cache->env && (status.st_dev != cache->device || status.st_ino != cache->inode))
-        close_file(cache);
-    if (cache->env || status.st_size == 0) /* empty: about to be made */
-        return cache->env != NULL;
-    int code = open_file(cache);
-    if (code != 0)
-        complain(cache, "open", mdb_strerror(code));
-    return code == 0;
+    if (cache->file && (status.st_dev != cache->device || status.st_ino != cache->inode))
+        g_clear_pointer(&cache->file, lmdb_file_free);
+    if (cache->file || status.st_size == 0) /* empty: about to be made */
+        return cache->file != NULL;
+    cache->file = lmdb_file_open(cache->path, &error);
+    if (!cache->file)
+        complain(cache, "open", error->message);
+    cache->device = status.st_dev;
+    cache->inode = status.st_ino;
+    return cache->file != NULL;
 }
 
 static char *boot_line(void)
@@ -185,7 +197,7 @@ static char *boot_line(void)
     char *id = NULL;
 
     if (!g_file_get_contents("/proc/sys/kernel/random/boot_id", &id, NULL, NULL))
-        return g_strdup("unknown");
+        return g_strdup(UNKNOWN_BOOT);
     return g_strstrip(id);
 }
 
@@ -210,7 +222,8 @@ static bool may_be_torn(const VerifyCache *cache)
     g_autofree char *boot = boot_line();
     g_autofree char *written = NULL;
 
-    return g_file_get_contents(cache->state_path, &written, NULL, NULL) && strcmp(written, boot) != 0;
+    return g_file_get_contents(cache->state_path, &written, NULL, NULL) &&
+           (strcmp(written, boot) != 0 || strcmp(boot, UNKNOWN_BOOT) == 0);
 }
 
 static void remove_file(const VerifyCache *cache)
@@ -260,18 +273,35 @@ char *verify_cache_directory(const Config *config)
     return path ? g_path_get_dirname(path) : g_strdup(config_string(config, "data_directory"));
 }
 
+/* Without suffix; ret_is_kept: it outlives its writer. The caller frees. */
+static char *find_path(const Config *config, bool *ret_is_kept)
+{
+    char *path = path_of(config_string(config, "address_verify_map"));
+
+    *ret_is_kept = path != NULL;
+    return path ? path : g_build_filename(config_string(config, "data_directory"), "verify_memory", NULL);
+}
+
+void verify_cache_will_read(const Config *config)
+{
+    bool is_kept;
+    g_autofree char *path = find_path(config, &is_kept);
+    g_autofree char *file = g_strconcat(path, ".lmdb", NULL);
+    struct stat status;
+
+    source_stat(file, &status);
+}
+
 VerifyCache *verify_cache_open(const Config *config, CacheAccess access, GError **error)
 {
     VerifyCache *cache = g_new0(VerifyCache, 1);
     const char *map = config_string(config, "address_verify_map");
-    g_autofree char *path = path_of(map);
-    bool is_kept = path != NULL;
+    bool is_kept;
+    g_autofree char *path = find_path(config, &is_kept);
 
     pthread_mutex_init(&cache->lock, NULL);
-    if (!is_kept)
-        path = g_build_filename(config_string(config, "data_directory"), "verify_memory", NULL);
     cache->name = g_strconcat("cache ", is_kept ? map : path, NULL);
-    cache->path = g_strconcat(path, ".lmdb", NULL);
+    cache->path = g_strconcat(access == CACHE_WRITE ? root_path(path) : path, ".lmdb", NULL);
     cache->state_path = g_strconcat(cache->path, ".state", NULL);
     cache->writes = access == CACHE_WRITE;
     cache->limit = (guint)config_int(config, "address_verify_cache_limit");
@@ -291,9 +321,10 @@ void verify_cache_close(VerifyCache *cache)
 {
     if (!cache)
         return;
-    if (cache->env && cache->writes && mdb_env_sync(cache->env, 1) == 0)
+    if (cache->env && mdb_env_sync(cache->env, 1) == 0)
         unlink(cache->state_path);
     close_file(cache);
+    lmdb_file_free(cache->file);
     pthread_mutex_destroy(&cache->lock);
     g_free(cache->name);
     g_free(cache->path);
@@ -324,27 +355,42 @@ static int get(const VerifyCache *cache, MDB_txn *txn, const char *key, CacheEnt
     return code == 0 && !read_entry(&value, ret_entry) ? MDB_NOTFOUND : code;
 }
 
+/* The writer's own view. */
+static bool get_own(VerifyCache *cache, const char *key, CacheEntry *ret_entry)
+{
+    MDB_txn *txn;
+    int code = cache->env ? mdb_txn_begin(cache->env, NULL, MDB_RDONLY, &txn) : MDB_NOTFOUND;
+
+    if (code == 0) {
+        code = get(cache, txn, key, ret_entry);
+        mdb_txn_abort(txn);
+    }
+    if (code != 0 && code != MDB_NOTFOUND)
+        complain(cache, "read", mdb_strerror(code));
+    return code == 0;
+}
+
+static bool get_theirs(VerifyCache *cache, const char *key, CacheEntry *ret_entry)
+{
+    g_autofree char *text = NULL;
+    g_autoptr(GError) error = NULL;
+
+    if (!look_at_file(cache))
+        return false;
+    TableResult result = lmdb_file_get(cache->file, key, &text, &error);
+    if (result == TABLE_FAILED)
+        complain(cache, "read", error->message);
+    return result == TABLE_FOUND && cache_entry_from_text(text, ret_entry);
+}
+
 bool verify_cache_get(VerifyCache *cache, const char *address, CacheEntry *ret_entry)
 {
     g_autofree char *key = make_key(address);
-    MDB_txn *txn;
 
     if (!*key)
         return false;
     pthread_mutex_lock(&cache->lock);
-    bool found = false;
-    if (cache->writes ? cache->env != NULL : look_at_file(cache)) {
-        int code = mdb_txn_begin(cache->env, NULL, MDB_RDONLY, &txn);
-        if (code == 0) {
-            code = get(cache, txn, key, ret_entry);
-            mdb_txn_abort(txn);
-        }
-        found = code == 0;
-        if (code != 0 && code != MDB_NOTFOUND)
-            complain(cache, "read", mdb_strerror(code));
-        if (code != 0 && code != MDB_NOTFOUND && !cache->writes)
-            close_file(cache); /* the writer may have made its map larger: opened anew next time */
-    }
+    bool found = cache->writes ? get_own(cache, key, ret_entry) : get_theirs(cache, key, ret_entry);
     pthread_mutex_unlock(&cache->lock);
     return found;
 }

@@ -36,9 +36,13 @@ typedef enum { CACHE_READ, CACHE_WRITE } CacheAccess;
 
 /* WRITE: makes the file; what cannot be opened is replaced, with a warning. With an empty address_verify_map, or one of
  * a type that is not supported (a warning), what an earlier process wrote is forgotten. READ: the file may come later.
- * As the user that the processes run as (mail_owner). NULL: error. */
+ * As the user that the processes run as (mail_owner). NULL: error.
+ *
+ * Readers need no right to the file: it is one of base/source.h, which verify_cache_will_read() names before root is
+ * given up. They see another file in its place within a moment. */
+void verify_cache_will_read(const Config *config);
 VerifyCache *verify_cache_open(const Config *config, CacheAccess access, GError **error);
-/* Where its file lies, and others beside it; for readers as well, who write to its lock. The caller frees. */
+/* Where its writer needs a directory of its own: its file, and others beside it. The caller frees. */
 char *verify_cache_directory(const Config *config);
 /* Syncs what was written. NULL is fine. */
 void verify_cache_close(VerifyCache *cache);

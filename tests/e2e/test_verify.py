@@ -325,6 +325,10 @@ def test_a_cache_that_was_removed_is_begun_anew(gatepost):
     with gatepost(main=MAIN, services={'hard': REJECT}) as mta, mta.sink('next', dict(SCRIPT)) as sink:
         ask(mta, 'good@next.test', OK)
         os.unlink(mta.dir + '/data/verify_cache.lmdb')
-        ask(mta, 'good@next.test', OK)
+
+        def is_probed_again():
+            ask(mta, 'good@next.test', OK)
+            return count_probes(sink) == 2
+        until(is_probed_again, 'another probe', 10)
         ask(mta, 'good@next.test', OK)
         assert count_probes(sink) == 2
