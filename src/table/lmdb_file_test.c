@@ -238,7 +238,7 @@ static void damaged_files_are_survived(void **state)
     gsize len;
 
     seed = 1;
-    g_autoptr(GHashTable) pairs = make_table(600, false);
+    g_hash_table_unref(make_table(600, false));
     assert_true(g_file_get_contents(path, &octets, &len, NULL));
     for (gsize cut = 0; cut < len; cut += 1 + cut / 7) {
         write_octets(octets, cut);
@@ -278,7 +278,7 @@ static void a_file_that_shrinks_is_an_error(void **state)
     g_autoptr(GError) error = NULL;
 
     seed = 1;
-    g_autoptr(GHashTable) pairs = make_table(3000, false);
+    g_hash_table_unref(make_table(3000, false));
     g_autoptr(LmdbFile) file = lmdb_file_open(path, NULL);
     assert_int_equal(truncate(path, 8192), 0);
     assert_int_equal(lmdb_file_get(file, "key", &value, &error), TABLE_FAILED);
