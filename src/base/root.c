@@ -86,8 +86,8 @@ bool root_change(GError **error)
 {
     if (!root)
         return true;
-#ifndef SANITIZED /* the sanitizers read /proc at their end */
     read_ahead();
+#ifndef SANITIZED /* the sanitizers read /proc at their end */
     if (chroot(root) < 0 || chdir("/") < 0)
         return fail_errno(error, "chroot %s", root);
     has_changed = true;

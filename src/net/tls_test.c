@@ -23,6 +23,7 @@ static char *path(const char *name)
     return g_build_filename(directory, name, NULL);
 }
 
+static void run(const char *format, ...) G_GNUC_PRINTF(1, 2);
 static void run(const char *format, ...)
 {
     g_autofree char *command = NULL;
