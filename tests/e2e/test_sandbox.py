@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from harness.instance import sanitized
 from harness.peer import until
 
 pytestmark = pytest.mark.gatepost_only
@@ -25,12 +26,6 @@ int accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
     return (int)syscall(SYS_accept4, fd, address, len, flags);
 }
 '''
-
-
-def sanitized(program):
-    with open(program, 'rb') as file:
-        text = file.read()
-    return b'__asan_init' in text or b'__tsan_init' in text
 
 
 def processes(mta):

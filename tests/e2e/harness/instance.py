@@ -289,6 +289,13 @@ class Gatepost(Instance):
         assert done.returncode == 0, done.stderr
 
 
+def sanitized(program):
+    """Built with sanitizers, which need /proc and make system calls of their own."""
+    with open(program, 'rb') as file:
+        text = file.read()
+    return b'__asan_init' in text or b'__tsan_init' in text
+
+
 def wait_port(port, timeout=10, host='127.0.0.1'):
     end = time.monotonic() + timeout * PATIENCE
     while True:
