@@ -180,6 +180,7 @@ static bool set_dh(SSL_CTX *ssl, const char *file, GError **error)
 static bool set_channel(SSL_CTX *ssl, const TlsOptions *options, GError **error)
 {
     SSL_CTX_set_options(ssl, SSL_OP_ALL | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | options->ssl_options);
+    SSL_CTX_set_options(ssl, SSL_OP_CLEANSE_PLAINTEXT); /* passwords come this way */
     SSL_CTX_clear_options(ssl, options->no_workarounds);
     if (options->prefer_server_ciphers)
         SSL_CTX_set_options(ssl, SSL_OP_CIPHER_SERVER_PREFERENCE);

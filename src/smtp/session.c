@@ -93,7 +93,8 @@ static CommandCount *count_of(Session *session)
 static void break_off(Session *session, const char *reason)
 {
     session->class->broken(session, reason);
-    if (session->phase == PHASE_RUN || session->phase == PHASE_CONTENT || session->phase == PHASE_END)
+    if (session->phase == PHASE_RUN || session->phase == PHASE_LINE || session->phase == PHASE_CONTENT ||
+        session->phase == PHASE_END)
         count_of(session)->all++;
     session->phase = PHASE_CLOSING;
     session->deadline = 0;
@@ -204,6 +205,15 @@ static void delay_reply(Session *session)
         session->reply_at = clock_ms() + session->limits->error_sleep_ms;
 }
 
+/* It may have held a password. */
+static void drop_line(Session *session)
+{
+    if (!session->line)
+        return;
+    explicit_bzero(session->line->str, session->line->allocated_len);
+    g_string_free(g_steal_pointer(&session->line), TRUE);
+}
+
 void session_command_finished(Session *session)
 {
     CommandCount *count = count_of(session);
@@ -221,8 +231,8 @@ void session_command_finished(Session *session)
     session->deadline = 0;
     if (session->phase == PHASE_RUN || session->phase == PHASE_END)
         session->phase = session->tls.context ? PHASE_TLS : PHASE_COMMAND;
-    if (session->line)
-        g_string_free(g_steal_pointer(&session->line), TRUE);
+    session->more = false;
+    drop_line(session);
 }
 
 /* A line is complete: finds its command. What can be answered without running one is answered here. */
@@ -252,11 +262,22 @@ static void start_command(Session *session)
         session_command_finished(session);
 }
 
+size_t session_shown_len(const char *data, size_t len)
+{
+    static const char verb[] = "AUTH ";
+    const size_t verb_len = sizeof verb - 1;
+
+    for (size_t at = 0; at + verb_len <= len; at++)
+        if (g_ascii_strncasecmp(data + at, verb, verb_len) == 0)
+            return at + verb_len;
+    return len;
+}
+
 /* Octets are at hand without a line end. Over-long: says so once and drops what there is. */
 static void drop_overlong(Session *session, const char *data, size_t len)
 {
     if (!session->skipping_line) {
-        g_autofree char *shown = log_quote(data, MIN(len, 30));
+        g_autofree char *shown = log_quote(data, session_shown_len(data, MIN(len, 30)));
         log_warning("%s: request longer than %zu: %s...", session->peer, session->limits->line_max, shown);
         session->skipping_line = true;
         session->skipped = 0;
@@ -282,6 +303,25 @@ static void refuse_bare_newline(Session *session)
     session->deadline = 0;
 }
 
+/* Takes len octets and the line end behind them. True: that was LF alone. */
+static bool cut_line(Session *session, const char *data, size_t len)
+{
+    size_t line_len = len;
+    bool bare = len == 0 || data[len - 1] != '\r';
+
+    while (line_len > 0 && data[line_len - 1] == '\r') {
+        line_len--;
+        if (session->bare_newline != BARE_NEWLINE_NO)
+            break;
+    }
+    session->line = g_string_new_len(data, (gssize)line_len);
+    g_string_truncate(session->line, strlen(session->line->str)); /* a NUL ends the command */
+    g_strdelimit(session->line->str, "\r", ' '); /* a CR in it is a blank, and nothing else behind us */
+    stream_consume(&session->stream, len + 1);
+    session->saw_bare_lf |= bare;
+    return bare;
+}
+
 /* Takes a line out of the buffer. True: session->line is a command, or the over-long one was answered. */
 static bool take_line(Session *session)
 {
@@ -300,18 +340,7 @@ static bool take_line(Session *session)
     }
     if (!end)
         return false;
-    bool bare = line_len == 0 || data[line_len - 1] != '\r';
-    while (line_len > 0 && data[line_len - 1] == '\r') {
-        line_len--;
-        if (session->bare_newline != BARE_NEWLINE_NO)
-            break;
-    }
-    session->line = g_string_new_len(data, (gssize)line_len);
-    g_string_truncate(session->line, strlen(session->line->str)); /* a NUL ends the command */
-    g_strdelimit(session->line->str, "\r", ' '); /* a CR in it is a blank, and nothing else behind us */
-    stream_consume(&session->stream, (size_t)(end - data) + 1);
-
-    session->saw_bare_lf |= bare;
+    bool bare = cut_line(session, data, line_len);
     if (session->skipping_line)
         refuse_overlong(session);
     else if (bare && session->bare_newline == BARE_NEWLINE_REJECT)
@@ -320,7 +349,6 @@ static bool take_line(Session *session)
         start_command(session);
     return true;
 }
-
 static bool in_transaction(const Session *session)
 {
     return session->class->in_transaction && session->class->in_transaction(session);
@@ -348,10 +376,62 @@ static bool await_command(Session *session, Step *step)
     return !session_read_more(session, session->limits->line_max + 512, step) && session->phase != PHASE_CLOSING;
 }
 
+/* The running command wants one more line. True: *step is set. */
+static bool await_more(Session *session, Step *step)
+{
+    size_t len;
+    const char *data = stream_peek(&session->stream, &len);
+    const char *end = len ? memchr(data, '\n', len) : NULL;
+    size_t line_len = end ? (size_t)(end - data) : len;
+
+    session->skipping_line |= line_len > session->more_max + 1; /* the CR */
+    if (!end && session->skipping_line) {
+        session->skipped += len;
+        stream_consume(&session->stream, len);
+        if (session->skipped > session->more_max + SKIPPED_MAX) {
+            log_warning("disabling input from %s", session->peer);
+            break_off(session, "lost connection");
+            return false;
+        }
+    }
+    if (!end && *session->closing && !in_transaction(session)) {
+        session_replyf(session, "421 4.3.2 %s Service shutting down", session->limits->hostname);
+        return false;
+    }
+    if (!end)
+        return !session_read_more(session, session->more_max + 512, step) && session->phase != PHASE_CLOSING;
+    bool bare = cut_line(session, data, line_len);
+    if (session->skipping_line)
+        drop_line(session);
+    session->skipping_line = false;
+    session->phase = PHASE_RUN;
+    session->deadline = 0;
+    if (bare && session->bare_newline == BARE_NEWLINE_REJECT)
+        refuse_bare_newline(session);
+    return false;
+}
+
+static void ask_for_more(Session *session, size_t limit)
+{
+    session->phase = PHASE_LINE;
+    session->waiting = false;
+    session->more = true;
+    session->more_max = limit;
+    session->skipped = 0;
+    session->deadline = 0;
+    drop_line(session);
+}
+
 static bool run_command(Session *session, Step *step)
 {
-    Outcome outcome = session->command->verb ? session->command->run(session, session->line->str)
-                                             : session->class->unknown(session, session->line->str);
+    const char *line = session->line ? session->line->str : NULL;
+    Outcome outcome =
+        session->command->verb ? session->command->run(session, line) : session->class->unknown(session, line);
+
+    if (outcome.kind == OUTCOME_LINE) {
+        ask_for_more(session, outcome.limit);
+        return false;
+    }
 
     if (!session_settled(session, outcome, step))
         return true;
@@ -454,6 +534,8 @@ static bool advance(Session *session, Step *step)
         return await_command(session, step);
     case PHASE_RUN:
         return run_command(session, step);
+    case PHASE_LINE:
+        return await_more(session, step);
     case PHASE_CONTENT:
         return session_take_content(session, step);
     case PHASE_END:
@@ -505,8 +587,7 @@ static void session_free(void *data)
     session->class->disconnect(session);
     tls_context_unref(session->tls.context);
     stream_clear(&session->stream);
-    if (session->line)
-        g_string_free(session->line, TRUE);
+    drop_line(session);
     g_free(session);
 }
 

@@ -14,13 +14,14 @@
 
 typedef struct Session Session;
 
-typedef enum { OUTCOME_DONE, OUTCOME_GATE, OUTCOME_WAIT, OUTCOME_INPUT } OutcomeKind;
+typedef enum { OUTCOME_DONE, OUTCOME_GATE, OUTCOME_WAIT, OUTCOME_INPUT, OUTCOME_LINE } OutcomeKind;
 
 typedef struct {
     OutcomeKind kind;
     Gate *gate;
     gint64 deadline;   /* WAIT, INPUT: run again then at the latest */
     bool until_hangup; /* WAIT: nothing was promised to anybody yet: the session ends when its client is gone */
+    size_t limit;      /* LINE: octets */
 } Outcome;
 
 static inline Outcome outcome_done(void)
@@ -40,6 +41,12 @@ outcome_input(gint64 deadline) /* more octets of the client, or its end; session
 {
     return (Outcome){.kind = OUTCOME_INPUT, .deadline = deadline};
 }
+/* The command has replied with a challenge and goes on with the client's next line, which is none of its own:
+ * session->more is set in the runs that get it. A line of more than `limit` octets is read over, and passed as NULL. */
+static inline Outcome outcome_line(size_t limit)
+{
+    return (Outcome){.kind = OUTCOME_LINE, .limit = limit};
+}
 
 enum {
     COMMAND_JUNK = 1 << 0,     /* counts against smtpd_junk_command_limit */
@@ -51,7 +58,9 @@ typedef struct {
     const char *verb;    /* upper case */
     const char *counter; /* its name in the disconnect line, lower case */
     unsigned flags;
-    Outcome (*run)(Session *session, const char *line); /* line: whole, without its end, no NUL; verb included */
+    /* line: whole, without its end, no NUL; verb included. It is overwritten when the command is done, and so are the
+     * octets that it was read from: what holds a password takes care of its own copies alone. */
+    Outcome (*run)(Session *session, const char *line);
 } Command;
 
 /* Limits of a session, constant; a line of master.cf has two sets (stress or not) and a session takes one when it
@@ -109,6 +118,7 @@ typedef enum {
     PHASE_TLS,
     PHASE_COMMAND,
     PHASE_RUN,
+    PHASE_LINE, /* of the running command: its next one is awaited */
     PHASE_CONTENT,
     PHASE_END,
     PHASE_CLOSING
@@ -143,7 +153,9 @@ struct Session {
     Gate *gate; /* held in this run */
     Gate *gate_wanted;
     const Command *command;
-    GString *line;   /* of the running command */
+    GString *line;   /* of the running command; NULL: it asked for one more, and that was too long */
+    bool more;       /* it is not the one that the command began with */
+    size_t more_max; /* octets of the next one */
     int reply_code;  /* of the last reply */
     bool forgive;    /* the running command's error is not counted */
     bool uncounted;  /* nor is the command */
@@ -181,6 +193,8 @@ void session_forgive(
     Session *session); /* the reply being given is no error of the client's: its command counts as good */
 void session_uncounted(Session *session); /* the line is no command for the disconnect line */
 void session_hang_up(Session *session);   /* after the reply */
+/* How much of a client's octets a log line may show: nothing behind AUTH. */
+size_t session_shown_len(const char *data, size_t len);
 
 bool session_at_gate(const Session *session, const Gate *gate);
 bool session_timed_out(const Session *session); /* this run came from the deadline of the last wait */

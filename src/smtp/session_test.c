@@ -67,6 +67,17 @@ static Outcome block(Session *session, const char *line)
     return outcome_done();
 }
 
+/* Asks for lines of up to 200 octets until one is "*". */
+static Outcome more(Session *session, const char *line)
+{
+    if (session->more && g_strcmp0(line, "*") == 0) {
+        session_reply(session, "250 more");
+        return outcome_done();
+    }
+    session_replyf(session, "334 %s", line ? line : "too long");
+    return outcome_line(200);
+}
+
 static Outcome ehlo(Session *session, const char *line)
 {
     session->esmtp = true;
@@ -156,6 +167,7 @@ static const Command commands[] = {
     {"NOOP", "noop", COMMAND_JUNK, noop},
     {"SLOW", "slow", 0, slow},
     {"BLOCK", "block", 0, block},
+    {"MORE", "more", 0, more},
     {"BAD", "bad", 0, bad},
     {"DATA", "data", COMMAND_LAST, data},
     {"BDAT", "bdat", 0, bdat},
@@ -261,6 +273,46 @@ static void commands_run_in_order(void **state)
     say_slowly(fd, "NOOP slowly\r\nQUIT\r\n");
     hear(fd, "250 NOOP slowly\r\n221 bye\r\n");
     hear_end(fd);
+}
+
+static void lines_that_a_command_asks_for_are_no_commands(void **state)
+{
+    int fd = open_session(&limits);
+    g_autofree char *fits = g_strnfill(200, 'x');
+    g_autofree char *answer = g_strdup_printf("334 %s\r\n", fits);
+
+    hear(fd, "220 ready\r\n");
+    say(fd, "EHLO x\r\n");
+    hear(fd, "250 EHLO x\r\n");
+    say(fd, "MORE 1\r\nQUIT\r\n\r\n*\r\nNOOP\r\n");
+    hear(fd, "334 MORE 1\r\n334 QUIT\r\n334 \r\n250 more\r\n250 NOOP\r\n");
+    say(fd, "MORE 2\r\n");
+    hear(fd, "334 MORE 2\r\n");
+    say(fd, fits);
+    say(fd, "\r\n");
+    hear(fd, answer);
+    say(fd, fits);
+    say(fd, "x\r\n");
+    hear(fd, "334 too long\r\n");
+    say_slowly(fd, "QUIT\r\n*\r\nQUIT\r\n");
+    hear(fd, "334 QUIT\r\n250 more\r\n221 bye\r\n");
+    hear_end(fd);
+    fd = open_session(&limits);
+    hear(fd, "220 ready\r\n");
+    say(fd, "MORE\r\n");
+    hear(fd, "334 MORE\r\n");
+    for (int i = 0; i < 40; i++)
+        if (!fd_write_all(fd, fits, strlen(fits)))
+            break;
+    hear_end(fd);
+    assert_string_equal(broken_where, "MORE");
+}
+
+static void passwords_are_not_shown(void **state)
+{
+    assert_int_equal(session_shown_len("NOOP x", 6), 6);
+    assert_int_equal(session_shown_len("EHLO x\r\nauth PLAIN c2VjcmV0", 26), 13);
+    assert_int_equal(session_shown_len("AUTH", 4), 4);
 }
 
 static void content_comes_in_canonical_lines(void **state)
@@ -476,6 +528,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commands_run_in_order),
+        cmocka_unit_test(lines_that_a_command_asks_for_are_no_commands),
+        cmocka_unit_test(passwords_are_not_shown),
         cmocka_unit_test(content_comes_in_canonical_lines),
         cmocka_unit_test(overlong_line_is_refused_whole),
         cmocka_unit_test(errors_end_the_session),

@@ -18,6 +18,8 @@ void stream_init(Stream *stream, int fd, Account *account)
 static void drop_input(Stream *stream)
 {
     account_return(stream->account, stream->in_size);
+    if (stream->in) /* what was consumed is gone already */
+        explicit_bzero(stream->in + stream->in_at, stream->in_len);
     g_clear_pointer(&stream->in, g_free);
     stream->in_at = stream->in_len = stream->in_size = 0;
 }
@@ -40,13 +42,20 @@ static void make_room(Stream *stream, size_t want)
 {
     if (stream->in_at > 0) {
         memmove(stream->in, stream->in + stream->in_at, stream->in_len);
+        explicit_bzero(stream->in + stream->in_len, stream->in_at);
         stream->in_at = 0;
     }
     if (stream->in_size - stream->in_len >= want)
         return;
     account_take_anyway(stream->account, stream->in_len + want - stream->in_size);
     stream->in_size = stream->in_len + want;
-    stream->in = g_realloc(stream->in, stream->in_size);
+    char *larger = g_malloc(stream->in_size);
+    if (stream->in) {
+        memcpy(larger, stream->in, stream->in_len);
+        explicit_bzero(stream->in, stream->in_len);
+    }
+    g_free(stream->in);
+    stream->in = larger;
 }
 
 static StreamStatus plain_read(Stream *stream, size_t want, size_t *ret_len)
@@ -113,6 +122,8 @@ const char *stream_peek(const Stream *stream, size_t *ret_len)
 void stream_consume(Stream *stream, size_t len)
 {
     g_assert(len <= stream->in_len);
+    if (len > 0) /* it may have been a password */
+        explicit_bzero(stream->in + stream->in_at, len);
     stream->in_at += len;
     stream->in_len -= len;
     if (stream->in_len == 0)

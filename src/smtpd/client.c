@@ -133,7 +133,7 @@ bool client_early(Session *session, const char *after)
     if (session->stream.in_len == 0)
         stream_fill(&session->stream, STREAM_READ_MAX);
     data = stream_peek(&session->stream, &len);
-    g_autofree char *shown = log_escape(data, MIN(len, 100));
+    g_autofree char *shown = log_escape(data, strcmp(after, "AUTH") == 0 ? 0 : session_shown_len(data, MIN(len, 100)));
     log_info("improper command pipelining after %s from %s: %s", after, smtpd->client.text, shown);
     if (!smtpd->settings->forbid_unauth_pipelining)
         return false;

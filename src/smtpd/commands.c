@@ -83,7 +83,9 @@ static bool rewrite_line(Smtpd *smtpd, GString *line)
     case TABLE_FOUND:
         break;
     }
-    log_info("%s: replacing command \"%s\" with \"%s\"", smtpd->client.text, line->str, replacement);
+    log_info("%s: replacing command \"%.*s\" with \"%.*s\"", smtpd->client.text,
+             (int)session_shown_len(line->str, line->len), line->str,
+             (int)session_shown_len(replacement, strlen(replacement)), replacement);
     g_string_assign(line, replacement);
     line->str[strcspn(line->str, "\r\n")] = '\0'; /* a table cannot make two commands of one */
     line->len = strlen(line->str);
@@ -121,7 +123,8 @@ bool command_filter(Session *session, GString *line)
     size_t blanks = strspn(line->str, " \t");
     g_clear_pointer(&smtpd->typed, g_free);
     if (blanks > 0) {
-        smtpd->typed = g_strdup(line->str);
+        if (g_ascii_strncasecmp(line->str + blanks, "AUTH", 4) != 0) /* no copies of passwords; no filter gets it */
+            smtpd->typed = g_strdup(line->str);
         g_string_erase(line, 0, (gssize)blanks);
     }
     return is_noop(session, line->str);
