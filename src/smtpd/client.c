@@ -263,6 +263,7 @@ void client_disconnected(Session *session)
     g_free(smtpd->typed);
     xf_attrs_clear(&smtpd->forwarded);
     g_free(smtpd->helo);
+    auth_end(smtpd);
     g_free(smtpd->sasl_method);
     g_free(smtpd->sasl_username);
     server_session_ended(smtpd->service->server);

@@ -103,7 +103,11 @@ Outcome command_ehlo(Session *session, const char *line)
         return outcome_done();
     }
     bool greeted;
-    Outcome outcome = greet(session, line, true, &greeted);
+    g_autofree char *mechanisms = NULL;
+    Outcome outcome = auth_mechanisms(smtpd, &mechanisms);
+    if (outcome.kind != OUTCOME_DONE)
+        return outcome;
+    outcome = greet(session, line, true, &greeted);
     if (!greeted)
         return outcome;
 
@@ -111,6 +115,8 @@ Outcome command_ehlo(Session *session, const char *line)
     bool sized = settings->message_size_limit > 0;
     g_autofree char *size =
         sized ? g_strdup_printf("SIZE %" G_GINT64_FORMAT, settings->message_size_limit) : g_strdup("SIZE");
+    g_autofree char *auth = g_strconcat("AUTH ", mechanisms, NULL);
+    g_autofree char *old_auth = g_strconcat("AUTH=", mechanisms, NULL);
     const struct {
         bool offered;
         unsigned bit;
@@ -121,6 +127,8 @@ Outcome command_ehlo(Session *session, const char *line)
         {!settings->disable_vrfy, EHLO_VRFY, "VRFY"},
         {true, EHLO_ETRN, "ETRN"},
         {settings->tls.context && !session->stream.tls, EHLO_STARTTLS, "STARTTLS"},
+        {mechanisms != NULL, EHLO_AUTH, auth},
+        {mechanisms && settings->sasl.old_keyword, EHLO_AUTH, old_auth},
         {client->xclient, EHLO_XCLIENT, "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT"},
         {client->xforward, EHLO_XFORWARD, "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT"},
         {true, EHLO_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES"},

@@ -44,14 +44,6 @@ Outcome command_help(Session *session, const char *line)
     return outcome_done();
 }
 
-/* SASL is not there: as a server that has it switched off. */
-Outcome command_auth(Session *session, const char *line)
-{
-    if (!limits_refuse(smtpd_of(session), RATE_AUTH))
-        session_reply(session, "503 5.5.1 Error: authentication not enabled");
-    return outcome_done();
-}
-
 /* "VRFY address [SMTPUTF8]": the address is all words but the keyword. NULL: there is none. */
 static char *vrfy_address(const char *line, bool utf8_enabled, bool *ret_utf8)
 {

@@ -246,12 +246,59 @@ static bool read_proxy(Settings *settings, int maxproc, GError **error)
     return settings->proxy != NULL;
 }
 
+static bool read_sasl(Settings *settings, GError **error)
+{
+    const Config *config = settings->config;
+    const char *type = config_string(config, "smtpd_sasl_type"), *path = config_string(config, "smtpd_sasl_path");
+    bool has_kind = g_str_has_prefix(path, "inet:") || g_str_has_prefix(path, "unix:");
+    g_autofree char *place = has_kind ? g_strdup(path) : g_strconcat("unix:", path, NULL);
+    const struct {
+        const char *name;
+        SaslPolicy *policy;
+    } policies[] = {{"smtpd_sasl_security_options", &settings->sasl.plain},
+                    {"smtpd_sasl_tls_security_options", &settings->sasl.tls}};
+
+    settings->sasl.filter = match_list_new("smtpd_sasl_mechanism_filter",
+                                           config_string(config, "smtpd_sasl_mechanism_filter"), 0, error);
+    settings->sasl.exceptions =
+        settings->sasl.filter
+            ? match_list_new("smtpd_sasl_exceptions_networks", config_string(config, "smtpd_sasl_exceptions_networks"),
+                             0, error)
+            : NULL;
+    if (!settings->sasl.exceptions)
+        return false;
+    settings->sasl.service = config_string(config, "smtpd_sasl_service");
+    settings->sasl.needs_tls = config_bool(config, "smtpd_tls_auth_only");
+    settings->sasl.old_keyword = config_bool(config, "broken_sasl_auth_clients");
+    settings->sasl.in_received = config_bool(config, "smtpd_sasl_authenticated_header");
+    settings->sasl.response_limit = (size_t)config_int(config, "smtpd_sasl_response_limit");
+    if (!settings->sasl_enabled)
+        return true;
+    if (strcmp(type, "dovecot") != 0)
+        return fail(error,
+                    "smtpd_sasl_type = %s is not supported: use smtpd_sasl_type = dovecot, and smtpd_sasl_path = "
+                    "private/auth or inet:host:port",
+                    type);
+    for (size_t i = 0; i < G_N_ELEMENTS(policies); i++) {
+        policies[i].policy->filter = settings->sasl.filter;
+        if (!sasl_policy_parse(config_string(config, policies[i].name), policies[i].policy, error)) {
+            g_prefix_error(error, "%s: ", policies[i].name);
+            return false;
+        }
+    }
+    settings->sasl.endpoint = endpoint_parse(place, config_string(config, "queue_directory"), 0, error);
+    if (!settings->sasl.endpoint)
+        g_prefix_error(error, "smtpd_sasl_path: ");
+    return settings->sasl.endpoint != NULL;
+}
+
 static bool find_blocking(const Settings *settings)
 {
     const MatchList *lists[] = {settings->noop_commands,    settings->forbidden_commands,
                                 settings->event_exceptions, settings->bare_newline_exclusions,
                                 settings->xforward_hosts,   settings->xclient_hosts,
-                                settings->upstream_hosts,   settings->rewrite_networks};
+                                settings->upstream_hosts,   settings->rewrite_networks,
+                                settings->sasl.exceptions};
     bool blocks = access_blocks(settings->access) || tables_block(settings->discard_maps);
 
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++)
@@ -272,7 +319,7 @@ Settings *settings_new(const MainCf *main_cf, const ConfigScope *scope, int maxp
         read_overrides(settings);
         settings->route = route_new(settings->config, error);
         if (settings->route && read_lists(settings, error) && read_rewrite_clients(settings, error) &&
-            read_upstream(settings, error) && read_proxy(settings, maxproc, error) &&
+            read_upstream(settings, error) && read_sasl(settings, error) && read_proxy(settings, maxproc, error) &&
             tls_server_read(settings->config, tickets, scope->service_name, like ? &like->tls : NULL, &settings->tls,
                             error) &&
             (settings->access = access_new(settings->config, settings->route, error))) {
@@ -301,6 +348,9 @@ void settings_free(Settings *settings)
     match_list_free(settings->xforward_hosts);
     match_list_free(settings->xclient_hosts);
     match_list_free(settings->rewrite_networks);
+    match_list_free(settings->sasl.filter);
+    match_list_free(settings->sasl.exceptions);
+    endpoint_free(settings->sasl.endpoint);
     endpoint_free(settings->proxy);
     tls_server_clear(&settings->tls);
     config_free(settings->config);

@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "net/endpoint.h"
 #include "route/route.h"
+#include "sasl/sasl.h"
 #include "smtp/command.h"
 #include "smtp/decoder.h"
 #include "smtp/session.h"
@@ -47,6 +48,14 @@ typedef struct {
     bool helo_required, disable_vrfy, delay_reject, delay_open, peername_lookup, port_logging, hide_client_session;
     bool ipv4, ipv6;
     bool sasl_enabled;
+    struct {
+        Endpoint *endpoint; /* of the authentication server; NULL: sasl_enabled is false */
+        SaslPolicy plain, tls;
+        MatchList *filter, *exceptions;
+        const char *service;
+        bool needs_tls, old_keyword, in_received;
+        size_t response_limit;
+    } sasl;
     CommandRules rules; /* without what depends on the client's discarded keywords */
     unsigned discard;   /* EHLO_ bits */
     Tables *discard_maps;

@@ -104,6 +104,9 @@ static void make_gates(SmtpdService *service)
 
     service->policy =
         policy_client_new(service->sched, service->resolver, config_string(settings->config, "inet_protocols"));
+    if (settings->sasl.endpoint)
+        service->sasl = sasl_server_new(service->sched, service->resolver, settings->sasl.endpoint,
+                                        config_string(settings->config, "inet_protocols"), settings->sasl.service);
     service->commit_gate = sched_gate_new(service->sched, COMMIT_PLACES);
     if (service->settings[0]->lookups_block || service->settings[1]->lookups_block)
         service->lookup_gate = sched_gate_new(service->sched, LOOKUP_PLACES);
@@ -134,6 +137,7 @@ static void release(SmtpdService *service)
     server_free(service->server);
     slots_free(service->slots);
     policy_client_free(service->policy);
+    sasl_server_free(service->sasl);
     resolver_free(service->resolver);
     verify_free(service->verify);
     cleanup_free(service->cleanup);

@@ -26,6 +26,7 @@ typedef struct {
     TlsTickets *tickets;   /* shared with all smtpd processes; NULL: sessions are not resumed */
     Resolver *resolver;
     PolicyClient *policy;
+    SaslServer *sasl; /* NULL: authentication is not enabled */
     const SinkClass *sink;
     Slots *slots;      /* of the filter; NULL without one */
     Gate *dial_gate;   /* looking up the filter's name, or connecting to it by a path */
@@ -100,7 +101,11 @@ struct Smtpd {
     char *helo;
     const char *protocol;              /* "SMTP" or "ESMTP" */
     const char *tls_problem;           /* why the client may not go on inside TLS; NULL: it may */
-    char *sasl_method, *sasl_username; /* NULL: not authenticated (only XCLIENT LOGIN can say so) */
+    char *sasl_method, *sasl_username; /* NULL: not authenticated (AUTH or XCLIENT LOGIN can say so) */
+    struct {
+        guint64 number; /* of the exchange under way; 0: none */
+        char *method;
+    } auth;
     XfAttrs forwarded;                 /* XFORWARD */
     Transaction *transaction;          /* NULL outside */
     Decision *decision;                /* of the command under way, until it is acted upon */
@@ -204,6 +209,11 @@ void tls_secured(Session *session); /* ServerClass.secured */
 bool tls_aborts(Smtpd *smtpd);      /* True: not with that certificate; replied, and the session ends */
 bool tls_is_lacking(Smtpd *smtpd, const Command *command); /* True: not without TLS; replied */
 char *tls_received(const Smtpd *smtpd);                    /* for the Received: header; NULL: nothing. Caller frees */
+
+/* --- auth.c --- */
+/* What EHLO offers: "PLAIN LOGIN", the caller's; NULL: nothing. Not DONE: what that waits for. */
+Outcome auth_mechanisms(Smtpd *smtpd, char **ret_names);
+void auth_end(Smtpd *smtpd); /* the exchange under way, if there is one */
 
 /* --- transaction.c --- */
 void transaction_begin(Smtpd *smtpd, MailCommand *mail, const char *line); /* takes over what mail holds */
