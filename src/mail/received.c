@@ -15,6 +15,8 @@ char *received_header(const ReceivedInfo *info)
                                tag ? "IPv6:" : "", info->addr);
         if (info->tls)
             g_string_append_printf(header, "%s\n\t", info->tls);
+        if (info->login)
+            g_string_append_printf(header, "(Authenticated sender: %s)\n\t", info->login);
     }
     g_string_append_printf(header, "by %s (%s)", info->by, info->mail_name);
     if (!info->hide_client)

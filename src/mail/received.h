@@ -11,6 +11,7 @@ typedef struct {
     const char *by;   /* $myhostname */
     const char *mail_name;
     const char *tls;       /* "(using TLSv1.3 ..)..", lines separated by "\n\t"; NULL: nothing */
+    const char *login;     /* NULL: not to be told */
     const char *with;      /* SMTP, ESMTP, UTF8SMTP, ... */
     const char *id;        /* queue id; NULL: none yet */
     const char *recipient; /* external form; NULL unless there is exactly one */

@@ -277,7 +277,8 @@ size_t session_shown_len(const char *data, size_t len)
 static void drop_overlong(Session *session, const char *data, size_t len)
 {
     if (!session->skipping_line) {
-        g_autofree char *shown = log_quote(data, session_shown_len(data, MIN(len, 30)));
+        bool after_auth = strcmp(session->where, "AUTH") == 0; /* who was refused may go on with a password all the same */
+        g_autofree char *shown = log_quote(data, after_auth ? 0 : session_shown_len(data, MIN(len, 30)));
         log_warning("%s: request longer than %zu: %s...", session->peer, session->limits->line_max, shown);
         session->skipping_line = true;
         session->skipped = 0;
@@ -404,6 +405,7 @@ static bool await_more(Session *session, Step *step)
     if (session->skipping_line)
         drop_line(session);
     session->skipping_line = false;
+    session->skipped = 0;
     session->phase = PHASE_RUN;
     session->deadline = 0;
     if (bare && session->bare_newline == BARE_NEWLINE_REJECT)

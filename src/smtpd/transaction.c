@@ -141,6 +141,8 @@ static char *own_received(const Smtpd *smtpd)
     g_autofree char *with =
         g_strconcat(transaction->mail.smtputf8 ? "UTF8SMTP" : smtpd->protocol,
                     extended && session_tls(smtpd->session) ? "S" : "", authenticated ? "A" : "", NULL);
+    bool names_login = smtpd->settings->sasl.in_received && smtpd->sasl_username;
+    g_autofree char *login = names_login ? g_strdelimit(g_strdup(smtpd->sasl_username), "()\\", '?') : NULL;
     ReceivedInfo info = {
         .helo = smtpd->helo,
         .name = smtpd->client.name,
@@ -148,6 +150,7 @@ static char *own_received(const Smtpd *smtpd)
         .by = smtpd->settings->hostname,
         .mail_name = smtpd->settings->mail_name,
         .tls = tls,
+        .login = login,
         .with = with,
         .id = smtpd->service->sink->has_queue_id ? smtpd->service->sink->queue_id(smtpd) : NULL,
         .recipient = recipients->len == 1 ? transaction->first_recipient : NULL,
