@@ -13,6 +13,7 @@
 
 #define SASL_TIME_MS 10000  /* to connect and hear what there is; for each answer */
 #define SASL_NAME_MAX 20    /* octets of a mechanism's name (RFC 4422) */
+#define SASL_RESPONSE_MAX 8000 /* octets of a response: a longer line ends Dovecot's connection, which others use, too */
 #define SASL_LINE_MAX 16384 /* octets of a line of the server */
 
 typedef struct SaslServer SaslServer;

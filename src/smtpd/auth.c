@@ -86,7 +86,7 @@ static Outcome act_on_answer(Smtpd *smtpd)
         return outcome_wait(clock_ms() + SASL_TIME_MS, true);
     if (answer.status == SASL_CHALLENGE) {
         session_replyf(session, "334 %s", answer.text);
-        return outcome_line(smtpd->settings->sasl.response_limit);
+        return outcome_line(MIN(smtpd->settings->sasl.response_limit, SASL_RESPONSE_MAX));
     }
     if (answer.status == SASL_WAIT)
         sasl_cancel(smtpd->service->sasl, smtpd->auth.number, true);

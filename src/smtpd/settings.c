@@ -289,6 +289,7 @@ static bool read_sasl(Settings *settings, GError **error)
     settings->sasl.endpoint = endpoint_parse(place, config_string(config, "queue_directory"), 0, error);
     if (!settings->sasl.endpoint)
         g_prefix_error(error, "smtpd_sasl_path: ");
+    endpoint_announce(settings->sasl.endpoint);
     return settings->sasl.endpoint != NULL;
 }
 

@@ -17,6 +17,7 @@ mynetworks = 192.0.2.1
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = {path}
 smtpd_sasl_auth_enable = yes
+smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
 smtpd_sasl_authenticated_header = yes
 smtpd_soft_error_limit = 100
 smtpd_hard_error_limit = 100
@@ -79,7 +80,7 @@ def test_plain(mta):
                         ('MAIL FROM:<a@b.example> AUTH=<>', 250), ('RCPT TO:<x@far.example>', 250), ('RSET', 250))
             client.message(wanted=QUEUED)
             client.quit()
-    assert mta.log.wait(r': client=localhost\[127\.0\.0\.1\], sasl_method=PLAIN, sasl_username=alice$', mark)
+    assert mta.log.wait(r'.*: client=localhost\[127\.0\.0\.1\], sasl_method=PLAIN, sasl_username=alice', mark)
 
 
 def test_login(mta):
@@ -97,10 +98,10 @@ def test_refusals(mta):
                     ('AUTH LOGIN', 334), ('AGE', FAILED + 'Invalid base64 data in continued response'),
                     ('AUTH LOGIN', 334), ('*', '501 5.7.0 Authentication aborted'),
                     ('AUTH LOGIN', 334), ('QUIT' + 'x' * 13000, '500 5.5.6 SASL response limit exceeded'),
-                    ('AUTH LOGIN', 334), ('x' * 12000, '~(334|535) .*'))
+                    ('AUTH LOGIN', 334), ('x' * 8000, '~(334|535) .*'))
     with mta.session('smtp') as client:
         client.talk(('AUTH PLAIN ' + plain('alice', 'wrong'), '~535 5.7.8 Error: authentication failed: .*'),
-                    ('AUTH PLAIN =', 535), ('MAIL FROM:<a@b.example>', 250),
+                    ('AUTH PLAIN =', 334), ('*', 501), ('MAIL FROM:<a@b.example>', 250),
                     (f'AUTH PLAIN {ALICE}', '503 5.5.1 Error: MAIL transaction in progress'))
     for service in ('tls', 'off', 'silent'):
         with mta.session(service) as client:
@@ -110,7 +111,7 @@ def test_refusals(mta):
     with mta.session('limited') as client:
         client.talk(('AUTH', 501), ('AUTH', '450 4.7.1 Error: too many AUTH commands from 127.0.0.1'))
     failed = r'warning: localhost\[127\.0\.0\.1\]: SASL PLAIN authentication failed: .*'
-    assert mta.log.wait(failed + (', sasl_username=alice$' if mta.newer else ''), mark)
+    assert mta.log.wait(failed + (', sasl_username=alice' if mta.newer else ''), mark)
 
 
 def test_real_clients(mta):
@@ -145,7 +146,7 @@ def test_server_that_is_away(sut, ports):
                 dovecot.start()
                 assert until(lambda: offered(mta, 'smtp') != [])
                 client.cmd(f'AUTH PLAIN {ALICE}', 235)
-            assert mta.log.wait('AUTH is not offered', mark)
+            assert mta.log.wait('.*AUTH is not offered: .*', mark)
 
 
 def services(mta):
