@@ -52,10 +52,10 @@ static const struct {
     {"tls = encrypt\n", "25 inet n - n - - smtpd -o content_filter=$tls\n", "",
      "/x/master.cf: parameter content_filter = encrypt is not supported (Transport and next hop that all mail takes "
      "first, after the queue): mail would pass without it"},
-    {"smtpd_sasl_auth_enable = yes\ncontent_filter = x\n", "",
+    {"smtp_sasl_auth_enable = yes\ncontent_filter = x\n", "",
      "error: /x/main.cf: parameter content_filter = x is not supported (Transport and next hop that all mail takes "
      "first, after the queue): mail would pass without it\n",
-     "/x/main.cf: parameter smtpd_sasl_auth_enable = yes is not supported (Whether clients can authenticate): mail "
+     "/x/main.cf: parameter smtp_sasl_auth_enable = yes is not supported (Whether the client authenticates): mail "
      "would pass without it"},
 };
 

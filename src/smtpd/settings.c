@@ -276,7 +276,7 @@ static bool read_sasl(Settings *settings, GError **error)
         return true;
     if (strcmp(type, "dovecot") != 0)
         return fail(error,
-                    "smtpd_sasl_type = %s is not supported: use smtpd_sasl_type = dovecot, and smtpd_sasl_path = "
+                    "smtpd_sasl_auth_enable = yes: smtpd_sasl_type = %s is not supported: use smtpd_sasl_type = dovecot, and smtpd_sasl_path = "
                     "private/auth or inet:host:port",
                     type);
     for (size_t i = 0; i < G_N_ELEMENTS(policies); i++) {
