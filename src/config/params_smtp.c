@@ -17,7 +17,7 @@ const Param param_rows_smtp[] = {
     {"smtp_rset_timeout", TIME, SUPPORTED, "20s", 1, 0, NULL, NULL, "Time limit of RSET"},
     {"smtp_quit_timeout", TIME, SUPPORTED, "300s", 1, 0, NULL, NULL, "Time limit of QUIT"},
     {"smtp_xforward_timeout", TIME, SUPPORTED, "300s", 1, 0, NULL, NULL, "Time limit of XFORWARD"},
-    {"smtp_starttls_timeout", TIME, UNSUPPORTED, "300s", 1, 0, NULL, NULL, "Time limit of a TLS handshake"},
+    {"smtp_starttls_timeout", TIME, SUPPORTED, "300s", 1, 0, NULL, NULL, "Time limit of a TLS handshake"},
     {"smtp_per_request_deadline", BOOL, UNSUPPORTED, "${smtp_per_record_deadline?{$smtp_per_record_deadline}:{no}}", 0,
      0, NULL, NULL, "Whether the time limits hold for whole requests"},
     {"smtp_min_data_rate", INT, UNSUPPORTED, "500", 1, 0, NULL, NULL,

@@ -56,6 +56,8 @@ static void *open_smtp(const Config *config, const char *service_name, GError **
     smtp->asks_dns = smtp->asks_mx && has_word(config_string(config, "smtp_host_lookup"), "dns");
     smtp->asks_system = !smtp->asks_mx || has_word(config_string(config, "smtp_host_lookup"), "native");
     smtp->own = route_own_addresses(config, error);
+    if (!smtp_tls_open(config, &smtp->tls, error))
+        return NULL;
     smtp->resolver = smtp->own ? resolver_open(config, RESOLVER_TIMEOUT, error) : NULL;
     return smtp->resolver ? smtp : NULL; /* without it the process ends */
 }
@@ -87,31 +89,64 @@ static guint limit_of(const Smtp *smtp, const char *name)
     return limit > 0 ? (guint)MIN(limit, G_MAXINT) : G_MAXUINT;
 }
 
-static void try_addresses(const Smtp *smtp, Attempt *attempt, const SmtpRoute *route, SmtpFailure *failure)
+/* One address. *sessions counts down those that came about. True: all recipients are done. */
+static bool try_address(const Smtp *smtp, Attempt *attempt, const SmtpRoute *route, guint index,
+                        const TlsPolicy *policy, guint addresses, guint *sessions, SmtpFailure *failure)
 {
+    SmtpPeer peer = {0};
+    g_autofree char *text = NULL;
+    Client *client = smtp_connect(smtp, route, index, &peer, &text);
+    bool done = false;
+
+    if (failure->relay && (index > 0 || failure->retry_plain))
+        log_info_as("smtp", "%s: %s", attempt->request->id,
+                    failure->text); /* only the last one gets into delivery lines */
+    if (client) {
+        --*sessions;
+        bool last = index + 1 == addresses || *sessions == 0;
+        done = smtp_session(smtp, attempt, route, &peer, policy, client, last, failure);
+    } else {
+        log_info_as("smtp", "%s", text);
+        smtp_failure_set(failure, "4.4.1", true, NULL, text);
+    }
+    smtp_peer_clear(&peer);
+    return done;
+}
+
+static void try_addresses(const Smtp *smtp, Attempt *attempt, const SmtpRoute *route, const TlsPolicy *policy,
+                          SmtpFailure *failure)
+{
+    static const TlsPolicy plain = {.level = TLS_LEVEL_NONE};
     guint addresses = route->targets->len;
     guint sessions = limit_of(smtp, "smtp_mx_session_limit");
 
     for (guint i = 0; i < addresses && sessions > 0; i++) {
-        SmtpPeer peer = {0};
-        g_autofree char *text = NULL;
-        Client *client = smtp_connect(smtp, route, i, &peer, &text);
-        bool done = false;
-        if (i > 0 && failure->relay)
-            log_info_as("smtp", "%s: %s", attempt->request->id,
-                        failure->text); /* only the last one gets into delivery lines */
-        if (client) {
-            sessions--;
-            bool last = i + 1 == addresses || sessions == 0;
-            done = smtp_session(smtp, attempt, route, &peer, client, last, failure);
-        } else {
-            log_info_as("smtp", "%s", text);
-            smtp_failure_set(failure, "4.4.1", true, NULL, text);
+        bool done = try_address(smtp, attempt, route, i, policy, addresses, &sessions, failure);
+        if (!done && failure->retry_plain) {
+            sessions++;
+            done = try_address(smtp, attempt, route, i, &plain, addresses, &sessions, failure);
         }
-        smtp_peer_clear(&peer);
         if (done)
             return;
     }
+}
+
+/* False: nothing may be sent before somebody has mended the configuration; all is deferred. */
+static bool find_policy(const Smtp *smtp, Attempt *attempt, const SmtpRoute *route, TlsPolicy *ret_policy)
+{
+    bool wraps = config_bool(smtp->config, "smtp_tls_wrappermode");
+
+    if (smtp_tls_policy(smtp->tls, attempt->request->nexthop, ret_policy)) {
+        if (!wraps || ret_policy->level >= TLS_LEVEL_ENCRYPT)
+            return true;
+        log_warning("smtp_tls_wrappermode requires \"smtp_tls_security_level = encrypt\" (or stronger)");
+    }
+    const SmtpTarget *first = &g_array_index(route->targets, SmtpTarget, 0);
+    log_warning("TLS policy lookup for %s/%s: client TLS configuration problem", attempt->request->nexthop,
+                first->host);
+    attempt_finish_rest(
+        attempt, &(Outcome){.status = RESULT_DEFERRED, .dsn = "4.7.5", .text = "client TLS configuration problem"});
+    return false;
 }
 
 static void deliver(const void *state, Attempt *attempt)
@@ -119,6 +154,7 @@ static void deliver(const void *state, Attempt *attempt)
     const Smtp *smtp = state;
     SmtpRoute route = {0};
     SmtpFailure failure = {0};
+    TlsPolicy policy = {0};
     SmtpRouteResult result = smtp_route(smtp, attempt->request->nexthop, &route);
 
     if (result != ROUTE_FOUND) {
@@ -126,7 +162,9 @@ static void deliver(const void *state, Attempt *attempt)
         smtp_route_clear(&route);
         return;
     }
-    try_addresses(smtp, attempt, &route, &failure);
+    if (find_policy(smtp, attempt, &route, &policy))
+        try_addresses(smtp, attempt, &route, &policy, &failure);
+    tls_policy_clear(&policy);
     attempt->connected_us = failure.connected_us;
     attempt_finish_rest(attempt, &(Outcome){.status = failure.dsn[0] == '5' ? RESULT_BOUNCED : RESULT_DEFERRED,
                                             .dsn = failure.dsn,

@@ -26,6 +26,7 @@ static void take_offer(SmtpSession *session, const char *line, const GPtrArray *
             return; /* as Postfix has it */
         session->size_max = g_ascii_strtoull(words[1], NULL, 10);
     }
+    session->starttls |= g_ascii_strcasecmp(words[0], "STARTTLS") == 0;
     session->offers |= offer_find(words[0]);
     if (g_ascii_strcasecmp(words[0], "XFORWARD") == 0)
         session->xforward = xforward_offer_parse(line);
@@ -67,13 +68,25 @@ static bool is_ourselves(const SmtpSession *session)
     return len == strlen(name) && g_ascii_strncasecmp(text + 4, name, len) == 0;
 }
 
-static bool say_hello(SmtpSession *session)
+static bool wants_extended(const SmtpSession *session)
+{
+    const Config *config = session->smtp->config;
+
+    return !config_bool(config, "smtp_never_send_ehlo") &&
+           (config_bool(config, "smtp_always_send_ehlo") || strstr(reply_text(session->reply), "ESMTP"));
+}
+
+/* Whatever the server offered before is forgotten. */
+static bool say_hello(SmtpSession *session, bool extended)
 {
     const Config *config = session->smtp->config;
     const char *name = config_string(config, "smtp_helo_name");
-    bool extended = !config_bool(config, "smtp_never_send_ehlo") &&
-                    (config_bool(config, "smtp_always_send_ehlo") || strstr(reply_text(session->reply), "ESMTP"));
     g_autoptr(GError) error = NULL;
+
+    session->offers = session->xforward = 0;
+    session->size_max = 0;
+    session->starttls = false;
+    smtp_set_timeout(session, "smtp_helo_timeout");
 
     if (extended && !client_command(session->client, &session->reply, &error, "EHLO %s", name))
         return smtp_connection_failed(session, error, "performing the EHLO handshake");
@@ -94,16 +107,78 @@ static bool say_hello(SmtpSession *session)
     return smtp_give_up(session, "5.4.6", false, text);
 }
 
-bool smtp_greet(SmtpSession *session)
+/* ---- TLS ---- */
+
+static bool start_tls(SmtpSession *session)
+{
+    SmtpTlsPeer peer = smtp_tls_peer(session);
+    const char *why;
+
+    smtp_set_timeout(session, "smtp_starttls_timeout");
+    if (smtp_tls_start(session->smtp->tls, &peer, session->client, &why))
+        return true;
+    if (!client_tls(session->client)) /* the server waits for a handshake: nothing else can be said */
+        client_free(g_steal_pointer(&session->client));
+    return smtp_tls_failed(session, why);
+}
+
+static bool is_required(const SmtpSession *session)
+{
+    return session->policy->level >= TLS_LEVEL_ENCRYPT;
+}
+
+static bool not_offered(SmtpSession *session)
+{
+    g_autofree char *text = g_strdup_printf("TLS is required, but was not offered by host %s", session->peer->name);
+
+    return smtp_give_up(session, "4.7.4", true, text);
+}
+
+static bool refused_tls(SmtpSession *session)
+{
+    g_autofree char *line = smtp_reply_line(session->reply);
+    g_autofree char *text =
+        g_strdup_printf("TLS is required, but host %s refused to start TLS: %s", session->peer->name, line);
+    SmtpDsn dsn = smtp_reply_dsn(session->reply);
+
+    return smtp_give_up(session, dsn.code, true, text);
+}
+
+/* STARTTLS, if the policy wants it, and what follows it. */
+static bool upgrade(SmtpSession *session, bool extended)
 {
     g_autoptr(GError) error = NULL;
 
+    if (session->policy->level == TLS_LEVEL_NONE) {
+        if (session->starttls && config_bool(session->smtp->config, "smtp_tls_note_starttls_offer"))
+            log_info("Host offered STARTTLS: [%s]", session->peer->host);
+        return true;
+    }
+    if (!session->starttls)
+        return !is_required(session) || not_offered(session);
+    smtp_set_timeout(session, "smtp_starttls_timeout");
+    if (!client_command(session->client, &session->reply, &error, "STARTTLS"))
+        return smtp_connection_failed(session, error, "receiving the STARTTLS response");
+    if (!reply_is(session->reply, 2))
+        return !is_required(session) || refused_tls(session);
+    return start_tls(session) && say_hello(session, extended);
+}
+
+bool smtp_greet(SmtpSession *session)
+{
+    bool wrapped = session->smtp->tls && session->policy->level != TLS_LEVEL_NONE &&
+                   config_bool(session->smtp->config, "smtp_tls_wrappermode");
+    g_autoptr(GError) error = NULL;
+
+    if (wrapped && !start_tls(session))
+        return false;
     smtp_set_timeout(session, "smtp_helo_timeout");
     if (!client_read_reply(session->client, &session->reply, &error))
         return smtp_connection_failed(session, error, "receiving the initial server greeting");
     if (!reply_is(session->reply, 2))
         return refused_to_talk(session, true);
-    return say_hello(session);
+    bool extended = wants_extended(session);
+    return say_hello(session, extended) && (wrapped || upgrade(session, extended));
 }
 
 /* ---- XFORWARD ---- */

@@ -16,6 +16,7 @@
 
 void smtp_peer_clear(SmtpPeer *peer)
 {
+    g_clear_pointer(&peer->host, g_free);
     g_clear_pointer(&peer->name, g_free);
     g_clear_pointer(&peer->relay, g_free);
 }
@@ -90,6 +91,7 @@ Client *smtp_connect(const Smtp *smtp, const SmtpRoute *route, guint index, Smtp
     getnameinfo((const struct sockaddr *)address, address_len(address), numeric, sizeof numeric, NULL, 0,
                 NI_NUMERICHOST);
     ret_peer->port = route->port;
+    ret_peer->host = g_strdup(target->host);
     ret_peer->name = g_strdup_printf("%s[%s]", target->host, numeric);
     ret_peer->relay = g_strdup_printf("%s:%u", ret_peer->name, ret_peer->port);
     int fd = dial(smtp, address);

@@ -3,6 +3,7 @@
 #pragma once
 #include "config/config.h"
 #include "delivery/attempt.h"
+#include "delivery/smtp_tls.h"
 #include "dns/resolver.h"
 #include "smtp/client.h"
 
@@ -14,6 +15,7 @@ typedef struct {
     bool asks_mx;               /* smtp_dns_support_level, disable_dns_lookups */
     bool asks_dns, asks_system; /* for the addresses of hosts: smtp_host_lookup */
     GHashTable *own;            /* set of char *: addresses of this system */
+    SmtpTls *tls;               /* NULL: none, whoever it is */
 } Smtp;
 
 /* ---- smtp_route.c ---- */
@@ -29,6 +31,7 @@ typedef struct {
     GArray *targets; /* of SmtpTarget, in the order to try: one or more where a route was FOUND */
     guint16 port;
     char *nexthop;
+    char *domain;    /* of the next hop, without brackets and port */
     const char *dsn; /* why there is none; valid until cleared, as is text */
     char *text;
 } SmtpRoute;
@@ -64,6 +67,7 @@ void smtp_route_clear(SmtpRoute *route);
 
 /* One address of a next hop. */
 typedef struct {
+    char *host;
     char *name;  /* "host[addr]" */
     char *relay; /* "host[addr]:port" */
     guint16 port;
@@ -78,15 +82,16 @@ Client *smtp_connect(const Smtp *smtp, const SmtpRoute *route, guint index, Smtp
 typedef struct {
     char dsn[12];
     char *text;
-    char *relay; /* NULL: no connection */
-    bool site;   /* it speaks against the destination */
+    char *relay;      /* NULL: no connection */
+    bool site;        /* it speaks against the destination */
+    bool retry_plain; /* the same address is to be tried without TLS */
     gint64 connected_us;
 } SmtpFailure;
 void smtp_failure_set(SmtpFailure *failure, const char *dsn, bool site, const char *relay, const char *text);
 void smtp_failure_clear(SmtpFailure *failure);
 
-/* Speaks the message to the peer; takes the client. last: no other address will be tried after this one. Recipients
- * whose end is known are finished. False: those that are not may be tried elsewhere; *failure says why they were not
- * delivered here. */
-bool smtp_session(const Smtp *smtp, Attempt *attempt, const SmtpRoute *route, const SmtpPeer *peer, Client *client,
-                  bool last, SmtpFailure *failure);
+/* Speaks the message to the peer; takes the client. policy: of TLS. last: no other address will be tried after this
+ * one. Recipients whose end is known are finished. False: those that are not may be tried elsewhere; *failure says why
+ * they were not delivered here. */
+bool smtp_session(const Smtp *smtp, Attempt *attempt, const SmtpRoute *route, const SmtpPeer *peer,
+                  const TlsPolicy *policy, Client *client, bool last, SmtpFailure *failure);

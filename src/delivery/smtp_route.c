@@ -35,6 +35,7 @@ void smtp_route_clear(SmtpRoute *route)
 {
     g_clear_pointer(&route->targets, g_array_unref);
     g_clear_pointer(&route->nexthop, g_free);
+    g_clear_pointer(&route->domain, g_free);
     g_clear_pointer(&route->text, g_free);
 }
 
@@ -293,6 +294,7 @@ SmtpRouteResult smtp_route(const Smtp *smtp, const char *nexthop, SmtpRoute *ret
     if (!endpoint || endpoint->path)
         return end_search(&search, ROUTE_BAD, "4.3.5", "bad next hop: %s", endpoint ? nexthop : error->message);
     ret_route->port = endpoint->port;
+    ret_route->domain = g_strdup(endpoint->host);
     if (is_localhost(endpoint)) {
         add_localhost(&search, endpoint->host);
     } else if (has_no_mx(smtp, endpoint, nexthop)) {

@@ -18,6 +18,7 @@ void smtp_failure_set(SmtpFailure *failure, const char *dsn, bool site, const ch
     smtp_failure_clear(failure);
     g_strlcpy(failure->dsn, dsn, sizeof failure->dsn);
     failure->site = site;
+    failure->retry_plain = false;
     failure->relay = g_strdup(relay);
     failure->text = g_strdup(text);
 }
@@ -36,11 +37,41 @@ char *smtp_failure_text(const SmtpSession *session, const GError *error, const c
     return g_strdup_printf("lost connection with %s while %s", session->peer->name, doing);
 }
 
+/* A destination whose TLS is broken would never get its mail, where nobody asked for TLS in the first place. But a
+ * disturbance for a moment, which others may cause, is no reason to go without. */
+static bool may_go_plain(const SmtpSession *session)
+{
+    const Attempt *attempt = session->attempt;
+    gint64 waited_us = attempt->request->active_us - attempt_envelope(attempt)->arrival_us;
+
+    return session->policy->level == TLS_LEVEL_MAY &&
+           waited_us >= config_seconds(session->smtp->config, "minimal_backoff_time") * G_USEC_PER_SEC;
+}
+
+bool smtp_tls_failed(SmtpSession *session, const char *why)
+{
+    bool plain = may_go_plain(session);
+
+    smtp_give_up(session, "4.7.5", true, why);
+    session->failure->retry_plain = plain;
+    return false;
+}
+
+SmtpTlsPeer smtp_tls_peer(const SmtpSession *session)
+{
+    return (SmtpTlsPeer){.policy = session->policy,
+                         .domain = session->route->domain,
+                         .host = session->peer->host,
+                         .relay = session->peer->relay};
+}
+
 bool smtp_connection_failed(SmtpSession *session, const GError *error, const char *doing)
 {
     g_autofree char *text = smtp_failure_text(session, error, doing);
 
-    return smtp_give_up(session, "4.4.2", true, text);
+    smtp_give_up(session, "4.4.2", true, text);
+    session->failure->retry_plain = client_tls(session->client) && may_go_plain(session);
+    return false;
 }
 
 char *smtp_reply_line(const Reply *reply)
@@ -140,6 +171,13 @@ static bool transact(SmtpSession *session)
     return true;
 }
 
+static void keep_tls(const SmtpSession *session)
+{
+    SmtpTlsPeer peer = smtp_tls_peer(session);
+
+    smtp_tls_end(session->smtp->tls, &peer, session->client);
+}
+
 static void say_goodbye(SmtpSession *session)
 {
     if (!session->client)
@@ -151,14 +189,16 @@ static void say_goodbye(SmtpSession *session)
     if (!config_bool(session->smtp->config, "smtp_skip_quit_response")) {
         smtp_set_timeout(session, "smtp_quit_timeout");
         client_command(session->client, &session->reply, NULL, "QUIT");
+        keep_tls(session);
         client_free(g_steal_pointer(&session->client));
     } else {
+        keep_tls(session);
         client_quit(g_steal_pointer(&session->client));
     }
 }
 
-bool smtp_session(const Smtp *smtp, Attempt *attempt, const SmtpRoute *route, const SmtpPeer *peer, Client *client,
-                  bool last, SmtpFailure *failure)
+bool smtp_session(const Smtp *smtp, Attempt *attempt, const SmtpRoute *route, const SmtpPeer *peer,
+                  const TlsPolicy *policy, Client *client, bool last, SmtpFailure *failure)
 {
     g_autofree bool *accepted = g_new0(bool, attempt_count(attempt));
     g_autofree bool *kept = g_new0(bool, attempt_count(attempt));
@@ -166,6 +206,7 @@ bool smtp_session(const Smtp *smtp, Attempt *attempt, const SmtpRoute *route, co
                            .attempt = attempt,
                            .route = route,
                            .peer = peer,
+                           .policy = policy,
                            .client = client,
                            .failure = failure,
                            .last = last,

@@ -10,12 +10,14 @@ typedef struct {
     Attempt *attempt;
     const SmtpRoute *route;
     const SmtpPeer *peer;
+    const TlsPolicy *policy; /* of TLS */
     Client *client;
     Reply *reply;
     SmtpFailure *failure;
     unsigned offers;   /* OFFER_ set */
     guint64 size_max;  /* of SIZE; 0: not told */
     unsigned xforward; /* XForward attributes offered */
+    bool starttls;     /* offered */
     bool last;         /* no other address will be tried */
     bool begun;        /* MAIL was sent, and what came of it has no end yet */
     bool data_sent;    /* DATA went out with the envelope: its reply is still to be read */
@@ -23,21 +25,26 @@ typedef struct {
     bool *kept;        /* the same: refused here for now, left to the next address */
 } SmtpSession;
 
-bool smtp_greet(SmtpSession *session);              /* greeting, EHLO or HELO */
+bool smtp_greet(SmtpSession *session);              /* greeting, EHLO or HELO, TLS */
 bool smtp_forward_attributes(SmtpSession *session); /* XFORWARD, where it is offered and wanted */
 bool smtp_send_envelope(SmtpSession *session); /* MAIL, RCPT; sets accepted, finishes recipients that are refused */
-void smtp_abandon_data(SmtpSession *session); /* if DATA was sent, it was for nothing: an empty message for nobody ends it */
+void smtp_abandon_data(
+    SmtpSession *session); /* if DATA was sent, it was for nothing: an empty message for nobody ends it */
 /* DATA, content, final dot; finishes those that were accepted. The client is gone afterwards when content could not be
  * read to its end. */
 bool smtp_send_message(SmtpSession *session);
 
-/* Whether the message is a probe that has its answer with the reply to this command (smtp_address_verify_target: "rcpt",
- * "data"). */
+/* Whether the message is a probe that has its answer with the reply to this command (smtp_address_verify_target:
+ * "rcpt", "data"). */
 bool smtp_is_last_command(const SmtpSession *session, const char *target);
 void smtp_finish_probe(SmtpSession *session, guint index); /* the last reply was a yes */
 
 /* Remembers why the session is over for those who are not done. Always false. */
 bool smtp_give_up(SmtpSession *session, const char *dsn, bool site, const char *text);
+/* No TLS, or none good enough. May have the address tried again without, where the policy lets it and the message has
+ * waited long enough. Always false. */
+bool smtp_tls_failed(SmtpSession *session, const char *why);
+SmtpTlsPeer smtp_tls_peer(const SmtpSession *session);
 /* The same for a failure of the client; doing: "sending MAIL FROM". */
 bool smtp_connection_failed(SmtpSession *session, const GError *error, const char *doing);
 /* The server's no to everything that is not done: another address may be tried when it said 4xx, else it is for good

@@ -1,4 +1,5 @@
 /* tls.c - one connection: handshake, octets in and out, its end. */
+#include "base/fail.h"
 #include "base/log.h"
 #include "net/tls_private.h"
 
@@ -65,10 +66,8 @@ bool tls_set_server_name(Tls *tls, const char *name)
 void tls_expect_names(Tls *tls, const char *const *names)
 {
     SSL_set_hostflags(tls->ssl, tls->context->name_flags | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    for (; *names; names++) {
-        SSL_add1_host(tls->ssl, *names);
-        tls->expects_names = true;
-    }
+    for (; *names; names++)
+        tls->expects_names |= **names && SSL_add1_host(tls->ssl, *names) == 1;
     ERR_clear_error();
 }
 
@@ -76,6 +75,40 @@ void tls_expect_fingerprints(Tls *tls, const char *const *fingerprints)
 {
     g_strfreev(tls->fingerprints);
     tls->fingerprints = g_strdupv((char **)fingerprints);
+}
+
+bool tls_limit(Tls *tls, const TlsProtocols *protocols, const char *ciphers, GError **error)
+{
+    SSL_clear_options(tls->ssl, SSL_OP_NO_SSL_MASK);
+    SSL_set_options(tls->ssl, tls_protocol_options(protocols));
+    if (SSL_set_min_proto_version(tls->ssl, protocols->min) != 1 ||
+        SSL_set_max_proto_version(tls->ssl, protocols->max) != 1)
+        return fail(error, "the library does not know these TLS protocols");
+    ERR_clear_error();
+    if (SSL_set_cipher_list(tls->ssl, ciphers) == 1)
+        return true;
+    g_autofree char *reason = tls_library_reason();
+    return fail(error, "TLS cipher list \"%s\": %s", ciphers, reason);
+}
+
+bool tls_trust_only(Tls *tls, const char *const *files, GError **error)
+{
+    X509_STORE *store = X509_STORE_new();
+    bool good = true;
+
+    ERR_clear_error();
+    for (; good && *files; files++)
+        good = X509_STORE_load_file(store, *files) == 1;
+    if (good) {
+        X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
+        good = SSL_set1_verify_cert_store(tls->ssl, store) == 1;
+        SSL_set1_chain_cert_store(tls->ssl, NULL);
+    }
+    X509_STORE_free(store);
+    if (good)
+        return true;
+    g_autofree char *reason = tls_library_reason();
+    return fail(error, "cannot read trust anchors in %s: %s", files[-1], reason);
 }
 
 void tls_offer_session(Tls *tls, const TlsSession *session)

@@ -96,6 +96,11 @@ void tls_expect_names(Tls *tls, const char *const *names);
 /* TlsFacts.peer is VERIFIED if the certificate or its key has one of these fingerprints ("AA:BB:..", any case), whoever
  * signed it. */
 void tls_expect_fingerprints(Tls *tls, const char *const *fingerprints);
+/* Of this connection alone, instead of what the context says. ciphers: from tls_cipher_list(). */
+bool tls_limit(Tls *tls, const TlsProtocols *protocols, const char *ciphers, GError **error);
+/* Only who is signed by a certificate in one of these PEM files is trusted, whatever authorities the context has. The
+ * certificates need not be authorities' own. Files are read now. */
+bool tls_trust_only(Tls *tls, const char *const *files, GError **error);
 /* A session of an earlier connection to the same peer. What tls_take_session() gave; NULL is fine. Stays the caller's.
  */
 typedef struct TlsSession TlsSession;

@@ -96,7 +96,7 @@ static bool load_authorities(SSL_CTX *ssl, const TlsOptions *options, GError **e
 
 /* --- protocols, ciphers, groups --- */
 
-static bool set_protocols(SSL_CTX *ssl, const TlsProtocols *wanted)
+uint64_t tls_protocol_options(const TlsProtocols *wanted)
 {
     static const struct {
         unsigned bit;
@@ -106,11 +106,18 @@ static bool set_protocols(SSL_CTX *ssl, const TlsProtocols *wanted)
         {TLS_EXCLUDE_TLSV1_1, SSL_OP_NO_TLSv1_1}, {TLS_EXCLUDE_TLSV1_2, SSL_OP_NO_TLSv1_2},
         {TLS_EXCLUDE_TLSV1_3, SSL_OP_NO_TLSv1_3},
     };
+    uint64_t options = 0;
 
-    SSL_CTX_clear_options(ssl, SSL_OP_NO_SSL_MASK);
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
         if (wanted->excluded & names[i].bit)
-            SSL_CTX_set_options(ssl, names[i].option);
+            options |= names[i].option;
+    return options;
+}
+
+static bool set_protocols(SSL_CTX *ssl, const TlsProtocols *wanted)
+{
+    SSL_CTX_clear_options(ssl, SSL_OP_NO_SSL_MASK);
+    SSL_CTX_set_options(ssl, tls_protocol_options(wanted));
     return SSL_CTX_set_min_proto_version(ssl, wanted->min) == 1 && SSL_CTX_set_max_proto_version(ssl, wanted->max) == 1;
 }
 

@@ -186,7 +186,8 @@ static void describe_peer(const Tls *tls, TlsFacts *facts)
     facts->peer = TLS_PEER_NONE;
     if (!cert)
         return;
-    bool trusted = problem == X509_V_OK || problem == X509_V_ERR_HOSTNAME_MISMATCH;
+    bool trusted =
+        problem == X509_V_OK || problem == X509_V_ERR_HOSTNAME_MISMATCH || problem == X509_V_ERR_IP_ADDRESS_MISMATCH;
     facts->peer = is_expected(tls, facts)                                 ? TLS_PEER_VERIFIED
                   : trusted && problem == X509_V_OK && tls->expects_names ? TLS_PEER_VERIFIED
                   : trusted                                               ? TLS_PEER_TRUSTED

@@ -10,11 +10,6 @@
 
 #define DUMP_LINE 16
 
-static const char *call_name(const Tls *tls)
-{
-    return tls->context->role == TLS_SERVER ? "SSL_accept" : "SSL_connect";
-}
-
 void tls_log_begin(const Tls *tls)
 {
     if (tls->context->log_level < 2)
@@ -88,8 +83,54 @@ static void log_peer(Tls *tls, const TlsFacts *facts)
              facts->issuer_name, facts->cert_fingerprint, facts->key_fingerprint);
 }
 
+/* Of the certificate that nobody we know has signed: the last one that the peer sent. */
+static char *last_issuer(const Tls *tls)
+{
+    STACK_OF(X509) *chain = SSL_get_peer_cert_chain(tls->ssl);
+    int count = chain ? sk_X509_num(chain) : 0;
+
+    return count > 0 ? one_line(X509_get_issuer_name(sk_X509_value(chain, count - 1))) : g_strdup("");
+}
+
+/* A certificate that had to be more than it is. */
+static void log_unverified(const Tls *tls)
+{
+    long problem = SSL_get_verify_result(tls->ssl);
+    g_autofree char *issuer = last_issuer(tls);
+
+    if (tls->fingerprints)
+        problem = X509_V_ERR_DANE_NO_MATCH; /* what it is with Postfix */
+    switch (problem) {
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+        log_info("certificate verification failed for %s: untrusted issuer %s", tls->peer, issuer);
+        break;
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+        log_info("certificate verification failed for %s: self-signed certificate", tls->peer);
+        break;
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+    case X509_V_ERR_ERROR_IN_CERT_NOT_BEFORE_FIELD:
+        log_info("server certificate verification failed for %s: certificate not yet valid", tls->peer);
+        break;
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+    case X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD:
+        log_info("server certificate verification failed for %s: certificate has expired", tls->peer);
+        break;
+    case X509_V_ERR_INVALID_PURPOSE:
+        log_info("certificate verification failed for %s: not designated for use as a server certificate", tls->peer);
+        break;
+    default:
+        log_info("server certificate verification failed for %s: num=%ld:%s", tls->peer, problem,
+                 X509_verify_cert_error_string(problem));
+    }
+}
+
 void tls_log_established(Tls *tls)
 {
+    bool unverified = (tls->expects_names || tls->fingerprints) && tls_facts(tls)->peer != TLS_PEER_VERIFIED;
+
     static const char *const trust[] = {
         [TLS_PEER_NONE] = "Anonymous",
         [TLS_PEER_UNTRUSTED] = "Untrusted",
@@ -97,15 +138,18 @@ void tls_log_established(Tls *tls)
         [TLS_PEER_VERIFIED] = "Verified",
     };
 
+    if (unverified)
+        log_unverified(tls);
     if (tls->context->log_level < 1)
         return;
     const TlsFacts *facts = tls_facts(tls);
+    TlsPeerStatus shown = unverified && facts->peer == TLS_PEER_TRUSTED ? TLS_PEER_UNTRUSTED : facts->peer;
     g_autofree char *signatures = tls_facts_signatures(facts);
     bool named = facts->server_name != NULL;
     log_peer(tls, facts);
     if (facts->resumed && tls->context->log_level >= 2)
         log_info("%s: Reusing old session", tls->peer);
-    log_info("%s TLS connection established %s %s%s%s: %s with cipher %s (%d/%d bits)%s", trust[facts->peer],
+    log_info("%s TLS connection established %s %s%s%s: %s with cipher %s (%d/%d bits)%s", trust[shown],
              tls->context->role == TLS_SERVER ? "from" : "to", tls->peer, named ? " to " : "",
              named ? facts->server_name : "", facts->protocol, facts->cipher, facts->used_bits, facts->algorithm_bits,
              signatures);
@@ -113,14 +157,16 @@ void tls_log_established(Tls *tls)
 
 void tls_log_failure(Tls *tls, TlsStatus status)
 {
+    const char *why = "lost connection";
+
     if (status == TLS_ERROR)
-        log_info("%s error from %s: -1", call_name(tls), tls->peer);
+        why = "-1";
     else if (status == TLS_LOST && tls->failure_errno)
-        log_info("%s error from %s: %s", call_name(tls), tls->peer, g_strerror(tls->failure_errno));
+        why = g_strerror(tls->failure_errno);
     else if (status == TLS_DONE)
-        log_info("%s error from %s: %s", call_name(tls), tls->peer, g_strerror(ETIMEDOUT));
-    else
-        log_info("%s error from %s: lost connection", call_name(tls), tls->peer);
+        why = g_strerror(ETIMEDOUT);
+    log_info("%s error %s %s: %s", tls->context->role == TLS_SERVER ? "SSL_accept" : "SSL_connect",
+             tls->context->role == TLS_SERVER ? "from" : "to", tls->peer, why);
     for (guint i = 0; tls->failures && i < tls->failures->len; i++)
         log_warning("TLS library problem: %s", (const char *)g_ptr_array_index(tls->failures, i));
 }

@@ -55,6 +55,8 @@ bool chain_loader_end(ChainLoader *loader, GError **error); /* adds the last one
 void chain_loader_clear(ChainLoader *loader);
 bool chain_load_pair(SSL_CTX *context, const char *cert_file, const char *key_file, GError **error);
 
+uint64_t tls_protocol_options(const TlsProtocols *wanted); /* SSL_OP_NO_ bits */
+
 /* The reason of the library's last error, without numbers; empties its queue. Caller frees. */
 char *tls_library_reason(void);
 

@@ -25,6 +25,8 @@ typedef enum { CONTENT_OPEN, REFUSED_EARLY, DOT_QUEUED } ContentEnd;
 
 struct Client {
     int fd;
+    Tls *tls; /* NULL: none */
+    bool tls_established;
     EndpointDial dial; /* dial.fd: while connecting */
     guint told_of;     /* dial.next when client_new_fd() gave the descriptor: each address has its own */
     char *peer;
@@ -46,7 +48,8 @@ struct Client {
     gint64 limit;      /* for the present write or reply as a whole; 0: not begun */
     gint64 wait_until; /* for the next octet; 0: not waiting */
     short wait_events;
-    bool asked; /* client_try_command() has queued its line */
+    short read_events, write_events; /* what reading and writing wait for: with TLS, either may be the other */
+    bool asked;                      /* client_try_command() has queued its line */
     ContentEnd end;
     Reply *reply; /* being read; NULL: none is */
     GString *line;
@@ -107,18 +110,43 @@ static void wait_here(Client *client)
 
 typedef enum { READ_SOME, READ_NOTHING_NOW, READ_END } ReadResult;
 
-static ReadResult read_some(Client *client)
+static short events_of(TlsStatus status)
 {
-    char chunk[INPUT_SIZE];
+    return status == TLS_WANT_WRITE ? POLLOUT : POLLIN;
+}
+
+/* Octets that came; 0: none now; -1: none will. */
+static ssize_t receive_plain(Client *client, char *chunk, size_t size)
+{
     ssize_t count;
 
     do
-        count = recv(client->fd, chunk, sizeof chunk, MSG_DONTWAIT);
+        count = recv(client->fd, chunk, size, MSG_DONTWAIT);
     while (count < 0 && errno == EINTR);
+    client->read_events = POLLIN;
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-        return READ_NOTHING_NOW;
+        return 0;
+    return count > 0 ? count : -1;
+}
+
+static ssize_t receive_tls(Client *client, char *chunk, size_t size)
+{
+    size_t len;
+    TlsStatus status = tls_read(client->tls, chunk, size, &len);
+
+    if (status == TLS_DONE)
+        return (ssize_t)len;
+    client->read_events = events_of(status);
+    return status == TLS_WANT_READ || status == TLS_WANT_WRITE ? 0 : -1;
+}
+
+static ReadResult read_some(Client *client)
+{
+    char chunk[INPUT_SIZE];
+    ssize_t count = client->tls ? receive_tls(client, chunk, sizeof chunk) : receive_plain(client, chunk, sizeof chunk);
+
     if (count <= 0)
-        return READ_END;
+        return count < 0 ? READ_END : READ_NOTHING_NOW;
     if (client->in_at == client->in->len)
         g_string_truncate(client->in, client->in_at = 0);
     g_string_append_len(client->in, chunk, count);
@@ -126,17 +154,37 @@ static ReadResult read_some(Client *client)
     return READ_SOME;
 }
 
-/* Octets that were sent; 0: not now; -1: the connection is lost. */
-static ssize_t write_some(Client *client, const char *data, size_t len)
+static ssize_t send_plain(Client *client, const char *data, size_t len)
 {
     ssize_t count;
 
     do
         count = send(client->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
     while (count < 0 && errno == EINTR);
+    client->write_events = POLLOUT;
     if (count < 0)
         return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
-    client->idle_since = clock_ms();
+    return count;
+}
+
+static ssize_t send_tls(Client *client, const char *data, size_t len)
+{
+    size_t sent;
+    TlsStatus status = tls_write(client->tls, data, len, &sent);
+
+    if (status == TLS_DONE)
+        return (ssize_t)sent;
+    client->write_events = events_of(status);
+    return status == TLS_WANT_READ || status == TLS_WANT_WRITE ? 0 : -1;
+}
+
+/* Octets that were sent; 0: not now; -1: the connection is lost. */
+static ssize_t write_some(Client *client, const char *data, size_t len)
+{
+    ssize_t count = client->tls ? send_tls(client, data, len) : send_plain(client, data, len);
+
+    if (count > 0)
+        client->idle_since = clock_ms();
     return count;
 }
 
@@ -173,7 +221,8 @@ static ClientStatus try_flush(Client *client, GError **error)
         if (got == READ_END)
             return failed_with(client, error, CLIENT_ERROR_LOST);
         if (got == READ_NOTHING_NOW)
-            return wait_for(client, takes_input ? POLLIN | POLLOUT : POLLOUT, error);
+            return wait_for(client, takes_input ? client->read_events | client->write_events : client->write_events,
+                            error);
         client->wait_until = 0;
     }
     if (client->out->len > 0) {
@@ -206,7 +255,7 @@ static ClientStatus try_input(Client *client, GError **error)
         if (got == READ_END)
             return failed_with(client, error, CLIENT_ERROR_LOST);
         if (got == READ_NOTHING_NOW)
-            return wait_for(client, POLLIN, error);
+            return wait_for(client, client->read_events, error);
         client->wait_until = 0;
         if (clock_ms() >= client->limit)
             return failed_with(client, error, CLIENT_ERROR_TIMEOUT);
@@ -338,6 +387,9 @@ void client_free(Client *client)
 {
     if (!client)
         return;
+    if (client->tls && client->tls_established)
+        tls_close_notify(client->tls);
+    tls_free(client->tls);
     fd_clear(&client->fd);
     fd_clear(&client->dial.fd);
     reply_free(client->reply);
@@ -347,6 +399,66 @@ void client_free(Client *client)
     g_free(client->peer);
     g_free(client);
 }
+
+/* ---- TLS ---- */
+
+static ClientStatus end_handshake(Client *client, TlsStatus status, GError **error)
+{
+    tls_log_failure(client->tls, status);
+    client->failed = true;
+    g_set_error_literal(error, CLIENT_ERROR, CLIENT_ERROR_TLS, "handshake failure");
+    return CLIENT_FAILED;
+}
+
+/* Before the handshake: what came in plaintext is nobody's answer to what will be asked inside TLS. */
+static void begin_tls(Client *client, Tls *tls)
+{
+    g_assert(!client->tls && client->fd >= 0 && client->out->len == 0 && !client->reply);
+    client->tls = tls;
+    g_string_truncate(client->in, client->in_at = 0);
+    client->limit = MIN(time_from_now(client->timeout_ms), client->deadline);
+    tls_log_begin(tls);
+}
+
+ClientStatus client_try_start_tls(Client *client, Tls *tls, GError **error)
+{
+    if (client->failed) {
+        tls_free(tls);
+        return failed_with(client, error, CLIENT_ERROR_LOST);
+    }
+    if (tls)
+        begin_tls(client, tls);
+    TlsStatus status = tls_handshake(client->tls);
+    if (status == TLS_WANT_READ || status == TLS_WANT_WRITE) {
+        client->wait_until = client->limit;
+        client->wait_events = events_of(status);
+        return clock_ms() < client->limit ? CLIENT_WAIT : end_handshake(client, TLS_DONE, error);
+    }
+    if (status != TLS_DONE)
+        return end_handshake(client, status, error);
+    client->limit = client->wait_until = 0;
+    client->tls_established = true;
+    client->idle_since = clock_ms();
+    return CLIENT_DONE;
+}
+
+bool client_start_tls(Client *client, Tls *tls, GError **error)
+{
+    ClientStatus status = client_try_start_tls(client, tls, error);
+
+    while (status == CLIENT_WAIT) {
+        wait_here(client);
+        status = client_try_start_tls(client, NULL, error);
+    }
+    return status == CLIENT_DONE;
+}
+
+Tls *client_tls(const Client *client)
+{
+    return client->tls_established ? client->tls : NULL;
+}
+
+/* ---- times ---- */
 
 void client_set_timeout(Client *client, gint64 timeout_ms)
 {

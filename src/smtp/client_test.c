@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
@@ -555,6 +556,85 @@ static void a_quiet_peer_is_told_from_one_that_speaks_or_is_gone(void **state)
     assert_non_null(strstr(log, "received garbage"));
 }
 
+/* ---- TLS: without certificates, as only anonymous ciphers of TLSv1.2 have it ---- */
+
+static TlsContext *anonymous(TlsRole role)
+{
+    const TlsOptions options = {
+        .role = role, .ciphers = "aNULL", .digest = "sha256", .verify_depth = 9, .protocols = {.max = 0x303}};
+    g_autoptr(GError) error = NULL;
+    TlsContext *context = tls_context_new(&options, NULL, &error);
+
+    assert_non_null(context);
+    return context;
+}
+
+/* Answers one command inside TLS; then something comes that nobody asked for. */
+static void *serve_tls(void *data)
+{
+    int peer = *(int *)data;
+    g_autoptr(TlsContext) context = anonymous(TLS_SERVER);
+    g_autoptr(Tls) tls = tls_new(context, peer, "client[]");
+    char line[10];
+    size_t len;
+
+    if (tls_handshake(tls) != TLS_DONE || tls_read(tls, line, sizeof line, &len) != TLS_DONE)
+        return NULL;
+    tls_write(tls, "250 inside\r\n", 12, &len);
+    if (tls_read(tls, line, sizeof line, &len) == TLS_DONE)
+        tls_write(tls, "250 two\r\n250 too many\r\n", 25, &len);
+    tls_read(tls, line, sizeof line, &len); /* until the client is gone */
+    return NULL;
+}
+
+static void plaintext_ends_where_tls_begins(void **state)
+{
+    int peer;
+    pthread_t thread;
+    g_autoptr(TlsContext) context = anonymous(TLS_CLIENT);
+    g_autoptr(Client) client = client_with_peer("220 go on\r\n250 not inside\r\n", 5000, &peer);
+    g_autoptr(Reply) reply = NULL;
+
+    assert_true(client_read_reply(client, &reply, NULL));
+    assert_null(client_tls(client));
+    pthread_create(&thread, NULL, serve_tls, &peer);
+    assert_true(client_start_tls(client, tls_new(context, client_fd(client), "peer[]"), NULL));
+    assert_string_equal(tls_facts(client_tls(client))->protocol, "TLSv1.2");
+    assert_true(client_is_quiet(client));
+    assert_true(client_command(client, &reply, NULL, "NOOP"));
+    assert_string_equal(reply_text(reply), "250 inside");
+    assert_false(client_heard_too_much(client));
+    assert_true(client_command(client, &reply, NULL, "NOOP"));
+    assert_string_equal(reply_text(reply), "250 two");
+    assert_true(client_heard_too_much(client));
+    assert_false(client_is_quiet(client));
+    client_free(g_steal_pointer(&client));
+    pthread_join(thread, NULL);
+    close(peer);
+}
+
+static void a_handshake_that_does_not_come_about_is_a_failure(void **state)
+{
+    static const char *const inputs[] = {"", "this is no TLS, whatever else it is\r\n"};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(inputs); i++) {
+        int peer;
+        g_autoptr(TlsContext) context = anonymous(TLS_CLIENT);
+        g_autoptr(Client) client = client_with_peer(inputs[i], 50, &peer);
+        g_autoptr(Reply) reply = NULL;
+        g_autoptr(GError) error = NULL;
+
+        assert_false(client_start_tls(client, tls_new(context, client_fd(client), "peer[]"), &error));
+        assert_true(g_error_matches(error, CLIENT_ERROR, CLIENT_ERROR_TLS));
+        assert_null(client_tls(client));
+        assert_false(client_command(client, &reply, NULL, "NOOP")); /* never in plaintext */
+        g_autofree char *text = logged();
+        assert_non_null(
+            strstr(text, i ? "SSL_connect error to peer[]: -1" : "SSL_connect error to peer[]: Connection timed out"));
+        close(peer);
+    }
+}
+
 static int start_log(void **state)
 {
     if (pipe(log_pipe) != 0)
@@ -567,6 +647,7 @@ static int start_log(void **state)
 
 int main(void)
 {
+    signal(SIGPIPE, SIG_IGN); /* as in every service process */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dialogue_reads_one_reply_for_each_command),
         cmocka_unit_test(odd_lines_are_logged_and_bounded),
@@ -587,6 +668,8 @@ int main(void)
         cmocka_unit_test(a_step_does_not_wait_for_ever),
         cmocka_unit_test(quit_does_not_send_a_dot_that_waits),
         cmocka_unit_test(connecting_goes_in_steps),
+        cmocka_unit_test(plaintext_ends_where_tls_begins),
+        cmocka_unit_test(a_handshake_that_does_not_come_about_is_a_failure),
         cmocka_unit_test(a_quiet_peer_is_told_from_one_that_speaks_or_is_gone),
     };
     return cmocka_run_group_tests(tests, start_log, NULL);

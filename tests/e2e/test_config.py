@@ -8,7 +8,7 @@ pytestmark = pytest.mark.gatepost_only
 
 
 @pytest.mark.parametrize('setting', [
-    'smtp_tls_security_level = encrypt', 'smtpd_milters = inet:127.0.0.1:1', 'non_smtpd_milters = inet:127.0.0.1:1',
+    'smtp_sasl_auth_enable = yes', 'smtpd_milters = inet:127.0.0.1:1', 'non_smtpd_milters = inet:127.0.0.1:1',
     'header_checks = regexp:{{/x/ REJECT}}', 'body_checks = regexp:{{/x/ REJECT}}', 'mime_header_checks = regexp:{{/x/ REJECT}}',
     'nested_header_checks = regexp:{{/x/ REJECT}}', 'smtpd_sasl_auth_enable = yes', 'content_filter = smtp:[127.0.0.1]:1',
     'smtpd_client_restrictions = check_sasl_access inline:{a=b}',
