@@ -78,14 +78,28 @@ static void look_into_system(const Smtp *smtp, const char *name, gint64 deadline
                 g_strdup_printf("unable to look up host %s: %s", name, gai_strerror(code)));
 }
 
+/* An address needs no looking up; DNS has no name that looks like one. */
+static void take_address(const Smtp *smtp, const char *address, SmtpHost *host)
+{
+    const char *other_family = strchr(address, ':') ? "ipv4" : "ipv6";
+
+    if (g_str_equal(smtp->families, other_family))
+        explain(host, ROUTE_NOT_FOUND, "5.4.4",
+                g_strdup_printf(FOUND_NOTHING, address, strchr(address, ':') ? "A" : "AAAA", "Host not found"));
+    else
+        g_ptr_array_add(host->addresses, g_strdup(address));
+}
+
 void smtp_host_look_up(const Smtp *smtp, const char *name, gint64 deadline, SmtpHost *ret_host)
 {
+    bool is_address = g_hostname_is_ip_address(name);
+
     *ret_host = (SmtpHost){.result = ROUTE_NOT_FOUND, .addresses = g_ptr_array_new_with_free_func(g_free)};
-    if (g_hostname_is_ip_address(name))
-        g_ptr_array_add(ret_host->addresses, g_strdup(name));
+    if (is_address)
+        take_address(smtp, name, ret_host);
     else if (smtp->asks_dns)
         look_into_dns(smtp, name, deadline, ret_host);
-    if (ret_host->addresses->len == 0 && smtp->asks_system && ret_host->result != ROUTE_TEMPORARY)
+    if (!is_address && ret_host->addresses->len == 0 && smtp->asks_system && ret_host->result != ROUTE_TEMPORARY)
         look_into_system(smtp, name, deadline, ret_host);
     if (ret_host->addresses->len > 0)
         ret_host->result = ROUTE_FOUND;
