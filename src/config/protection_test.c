@@ -364,9 +364,8 @@ static void own_directories_can_be_written_to(void **state)
 
 static void nobody_reaches_another_roles_files(void **state)
 {
-    g_autoptr(Config) config = view("deny-list");
-
     need_landlock(2);
+    g_autoptr(Config) config = view("deny-list");
     expect(&role_virtual, "deny-list", "the queue", outcome(config, &role_virtual, try_own_file), EACCES);
     expect(&role_smtpd, "deny-list", "mailboxes", outcome(config, &role_smtpd, try_mailbox), EACCES);
     expect(&role_smtpd, "deny-list", "the quarantine", outcome(config, &role_smtpd, try_quarantine), EACCES);
@@ -411,12 +410,12 @@ static void the_call_that_ended_a_process_is_told(void **state)
 /* A part that stays root makes children that are other users; programs it does not start. */
 static void a_root_part_becomes_others(void **state)
 {
-    g_autoptr(Config) config = view("allow-list");
     int status;
 
     need_fence();
     if (!is_root())
         skip();
+    g_autoptr(Config) config = view("allow-list");
     pid_t pid = fork();
     if (pid == 0) {
         const struct passwd *user = getpwnam(owner);
