@@ -177,8 +177,9 @@ Access *access_new(const Config *config, const Route *route, GError **error)
         return NULL;
     access->rbl_replies = tables_open(config_string(config, "rbl_reply_maps"), error);
     access->clientcerts = tables_open(config_string(config, "relay_clientcerts"), error);
-    if (!access->rbl_replies || !access->clientcerts || !compile_lists(access, config, error) ||
-        !check_relaying(access, error))
+    access->sender_logins = tables_open(config_string(config, "smtpd_sender_login_maps"), error);
+    if (!access->rbl_replies || !access->clientcerts || !access->sender_logins ||
+        !compile_lists(access, config, error) || !check_relaying(access, error))
         return NULL;
     return g_steal_pointer(&access);
 }
@@ -211,7 +212,8 @@ bool access_blocks(const Access *access)
     gpointer class;
     bool blocks = match_list_blocks(access->mynetworks) || match_list_blocks(access->mx_backup_networks) ||
                   match_list_blocks(access->permit_log) || tables_block(access->rbl_replies) ||
-                  tables_block(access->clientcerts) || route_blocks(access->route);
+                  tables_block(access->clientcerts) || tables_block(access->sender_logins) ||
+                  route_blocks(access->route);
 
     lists_of(access, lists);
     for (size_t i = 0; i < LISTS; i++)
@@ -265,6 +267,7 @@ void access_free(Access *access)
     match_list_free(access->mx_backup_networks);
     tables_free(access->rbl_replies);
     tables_free(access->clientcerts);
+    tables_free(access->sender_logins);
     g_free(access->rbl_reply);
     g_free(access->expansion_filter);
     g_free(access->hostname);

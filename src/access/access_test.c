@@ -143,8 +143,6 @@ static void actions_of_tables(void **state)
         {"loop", "451 4.3.5 Server configuration error",
          "warning: SMTPD access map, restriction class or policy nesting level exceeds 100"},
         {"nosuch thing", "451 4.3.5 Server configuration error", "warning: unknown smtpd restriction: \"nosuch\""},
-        {"check_sasl_access x", "451 4.3.5 Server configuration error",
-         "warning: restriction \"check_sasl_access\" is not supported"},
         {"reject_rbl_client x=1.2.3", "451 4.3.5 Server configuration error",
          "warning: restriction reject_rbl_client: need \".\" at \"1.2.3><\""},
         {"reject_rbl_client", NULL, "warning: restriction reject_rbl_client requires domain name argument"},
@@ -535,10 +533,11 @@ static void tls_decides(void **state)
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
-        g_autofree char *extra = g_strdup_printf("relay_clientcerts = inline:{{CC:DD=known}}\nrelay_domains = mine.test\n"
-                                                 "smtpd_client_restrictions = %s\n"
-                                                 "smtpd_delay_reject = yes\n",
-                                                 rows[i].rules);
+        g_autofree char *extra =
+            g_strdup_printf("relay_clientcerts = inline:{{CC:DD=known}}\nrelay_domains = mine.test\n"
+                            "smtpd_client_restrictions = %s\n"
+                            "smtpd_delay_reject = yes\n",
+                            rows[i].rules);
         g_autoptr(GError) error = NULL;
         g_auto(Rules) rules = make_rules(extra, &error);
         AccessFacts facts = stranger("a@s.test", "x@mine.test");
@@ -549,6 +548,60 @@ static void tls_decides(void **state)
         if ((decision->kind == DECISION_REJECT) != (rows[i].reply != NULL) ||
             (rows[i].reply && !g_str_has_prefix(decision->reply, rows[i].reply)))
             fail_msg("%s: %s", rows[i].rules, decision->reply);
+    }
+}
+
+/* Whose address a login may use. */
+static void logins_own_addresses(void **state)
+{
+    static const char stranger_said[] = "553 5.7.1 <joe+x@mine.test>: Sender address rejected: not logged in";
+    static const char not_ann[] = "553 5.7.1 <joe+x@mine.test>: Sender address rejected: not owned by user ann";
+    const struct {
+        const char *rule, *sender, *login;
+        const char *reply; /* NULL: permitted */
+    } rows[] = {
+        {"reject_sender_login_mismatch", "joe+x@mine.test", NULL, stranger_said},
+        {"reject_sender_login_mismatch", "joe+x@mine.test", "ann", not_ann},
+        {"reject_sender_login_mismatch", "joe+x@mine.test", "JOE", NULL},
+        {"reject_sender_login_mismatch", "joe@MINE.test", "boss", NULL},
+        {"reject_sender_login_mismatch", "local@here.test", "ann", NULL},
+        {"reject_sender_login_mismatch", "any@all.test", "ann", NULL},
+        {"reject_sender_login_mismatch", "any@all.test", "joe",
+         "553 5.7.1 <any@all.test>: Sender address rejected: not owned by user joe"},
+        {"reject_sender_login_mismatch", "", "ann", NULL},
+        {"reject_sender_login_mismatch", "nobody@s.test", NULL, NULL},
+        {"reject_sender_login_mismatch", "nobody@s.test", "ann",
+         "553 5.7.1 <nobody@s.test>: Sender address rejected: not owned by user ann"},
+        {"reject_known_sender_login_mismatch", "nobody@s.test", "ann", NULL},
+        {"reject_known_sender_login_mismatch", "joe+x@mine.test", "ann", not_ann},
+        {"reject_known_sender_login_mismatch", "joe+x@mine.test", NULL, stranger_said},
+        {"reject_authenticated_sender_login_mismatch", "joe+x@mine.test", "ann", not_ann},
+        {"reject_authenticated_sender_login_mismatch", "joe+x@mine.test", NULL, NULL},
+        {"reject_unauthenticated_sender_login_mismatch", "joe+x@mine.test", "ann", NULL},
+        {"reject_unauthenticated_sender_login_mismatch", "joe+x@mine.test", NULL, stranger_said},
+        {"check_sasl_access inline:{{ann=REJECT go}}", "", "ann", "554 5.7.1 <ann>: SASL login name rejected: go"},
+        {"check_sasl_access inline:{{ann=REJECT go}}", "", "joe", NULL},
+        {"check_sasl_access inline:{{ann=REJECT go}}", "", NULL, NULL},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_autofree char *extra =
+            g_strdup_printf("smtpd_sender_login_maps = inline:{{joe@mine.test=joe, boss},{local=ann},{@all.test=ann}}\n"
+                            "relay_domains = mine.test\nmydestination = here.test\nrecipient_delimiter = +\n"
+                            "smtpd_client_restrictions = %s\n",
+                            rows[i].rule);
+        g_autoptr(GError) error = NULL;
+        g_auto(Rules) rules = make_rules(extra, &error);
+        AccessFacts facts = stranger(rows[i].sender, "x@mine.test");
+        if (error)
+            fail_msg("%s: %s", rows[i].rule, error->message);
+        facts.sasl_enabled = true;
+        facts.sasl_username = rows[i].login;
+        g_autoptr(Decision) decision = access_check(rules.access, ACCESS_RCPT, &facts);
+        if ((decision->kind == DECISION_REJECT) != (rows[i].reply != NULL) ||
+            (rows[i].reply && strcmp(decision->reply, rows[i].reply) != 0))
+            fail_msg("%s, %s, %s: %s", rows[i].rule, rows[i].sender, rows[i].login ? rows[i].login : "nobody",
+                     decision->reply);
     }
 }
 
@@ -729,6 +782,7 @@ int main(void)
         cmocka_unit_test(other_stages),
         cmocka_unit_test(bad_lists_do_not_start),
         cmocka_unit_test(tls_decides),
+        cmocka_unit_test(logins_own_addresses),
         cmocka_unit_test(replies_are_clean_and_short),
         cmocka_unit_test(log_lines),
         cmocka_unit_test(unverified_addresses),

@@ -136,10 +136,6 @@ static bool add_word(Compiler *compiler, const char *word, GError **error)
         return add_problem(compiler, word,
                            g_strdup_printf("support for restriction \"%s\" has been removed; instead, specify %s", word,
                                            restriction_successor(word)));
-    if (restriction_is_unsupported(word) && compiler->in_table)
-        return add_problem(compiler, word, g_strdup_printf("restriction \"%s\" is not supported", word));
-    if (restriction_is_unsupported(word))
-        return fail(error, "restriction \"%s\" is not supported", word);
     return add_problem(compiler, word, g_strdup_printf("unknown smtpd restriction: \"%s\"", word));
 }
 

@@ -163,6 +163,17 @@ Verdict check_ccert_access(Evaluation *evaluation, const Rule *rule)
     return finish(&search, search.key ? search.key : tls->cert_fingerprint, "Client certificate");
 }
 
+Verdict check_sasl_access(Evaluation *evaluation, const Rule *rule)
+{
+    const char *login = evaluation->facts->sasl_enabled ? evaluation->facts->sasl_username : NULL;
+    g_auto(Search) search = {.evaluation = evaluation, .table = rule->table};
+
+    if (!login)
+        return VERDICT_NEXT;
+    try_key(&search, login);
+    return finish(&search, login, "SASL login name");
+}
+
 Verdict check_helo_access(Evaluation *evaluation, const Rule *rule)
 {
     return check_domain_access(evaluation, rule, evaluation->facts->helo, "Helo command");

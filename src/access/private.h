@@ -37,10 +37,9 @@ typedef struct {
     RestrictionFunc *ahead; /* puts its questions while one before it waits for an answer; NULL */
 } Restriction;
 
-/* restrictions.c. NULL: no such restriction. is_unsupported: Postfix has it, and nothing here does what it does. */
+/* restrictions.c. NULL: no such restriction. */
 const Restriction *restriction_find(const char *name);
 const char *restriction_successor(const char *name); /* what to use instead of one that there is no more; NULL */
-bool restriction_is_unsupported(const char *name);
 
 struct Rule {
     char *word;                     /* as written */
@@ -77,7 +76,8 @@ struct Access {
     bool check_recipients, check_senders; /* implicit reject_unlisted_... */
     bool anybody_exists;                  /* no_unknown_recipient_checks: nor explicit ones */
     MatchList *mynetworks, *permit_log;
-    Tables *clientcerts; /* relay_clientcerts */
+    Tables *clientcerts;   /* relay_clientcerts */
+    Tables *sender_logins; /* smtpd_sender_login_maps */
     bool parents_match;  /* smtpd_access_maps is in parent_domain_matches_subdomains */
     char *delimiters, *null_key;
     gint64 reject_code, defer_code, map_reject_code, map_defer_code, relay_code, invalid_code, non_fqdn_code,
@@ -154,8 +154,12 @@ void note(Evaluation *evaluation, const char *format, ...) G_GNUC_PRINTF(2, 3); 
 void note_event(Evaluation *evaluation, const char *what, const char *text);    /* in access_log_line()'s form */
 
 /* ---- lookup.c ---- */
-RestrictionFunc check_ccert_access, check_client_access, check_helo_access, check_sender_access, check_recipient_access,
+RestrictionFunc check_ccert_access, check_sasl_access, check_client_access, check_helo_access, check_sender_access, check_recipient_access,
     check_etrn_access;
+
+/* ---- login.c ---- */
+RestrictionFunc reject_sender_login_mismatch, reject_known_sender_login_mismatch,
+    reject_authenticated_sender_login_mismatch, reject_unauthenticated_sender_login_mismatch;
 
 /* ---- unverified.c ---- */
 RestrictionFunc reject_unverified_recipient, reject_unverified_sender;

@@ -319,6 +319,10 @@ static const Restriction restrictions[] = {
     {"reject_unlisted_sender", reject_unlisted_sender, ARGUMENT_NONE},
     {"reject_unverified_recipient", reject_unverified_recipient, ARGUMENT_NONE},
     {"reject_unverified_sender", reject_unverified_sender, ARGUMENT_NONE},
+    {"reject_sender_login_mismatch", reject_sender_login_mismatch, ARGUMENT_NONE},
+    {"reject_known_sender_login_mismatch", reject_known_sender_login_mismatch, ARGUMENT_NONE},
+    {"reject_authenticated_sender_login_mismatch", reject_authenticated_sender_login_mismatch, ARGUMENT_NONE},
+    {"reject_unauthenticated_sender_login_mismatch", reject_unauthenticated_sender_login_mismatch, ARGUMENT_NONE},
     {"reject_multi_recipient_bounce", reject_multi_recipient_bounce, ARGUMENT_NONE},
 
     {"check_policy_service", check_policy_service, ARGUMENT_POLICY},
@@ -362,6 +366,7 @@ static const Restriction restrictions[] = {
 
     {"check_client_access", check_client_access, ARGUMENT_TABLE},
     {"check_ccert_access", check_ccert_access, ARGUMENT_TABLE},
+    {"check_sasl_access", check_sasl_access, ARGUMENT_TABLE},
     {"check_helo_access", check_helo_access, ARGUMENT_TABLE},
     {"check_sender_access", check_sender_access, ARGUMENT_TABLE},
     {"check_recipient_access", check_recipient_access, ARGUMENT_TABLE},
@@ -375,15 +380,6 @@ static const struct {
     {"permit_naked_ip_address", "\"permit_mynetworks\" or \"permit_sasl_authenticated\""},
     {"check_relay_domains", "\"permit_mynetworks\" and \"reject_unauth_destination\""},
     {"reject_maps_rbl", "\"reject_rbl_client\" with the name of each list"},
-};
-
-/* Postfix has these. Who relies on them must not be served without. */
-static const char *const unsupported[] = {
-    "reject_sender_login_mismatch",
-    "reject_known_sender_login_mismatch",
-    "reject_authenticated_sender_login_mismatch",
-    "reject_unauthenticated_sender_login_mismatch",
-    "check_sasl_access",
 };
 
 const Restriction *restriction_find(const char *name)
@@ -400,12 +396,4 @@ const char *restriction_successor(const char *name)
         if (g_ascii_strcasecmp(removed[i].name, name) == 0)
             return removed[i].successor;
     return NULL;
-}
-
-bool restriction_is_unsupported(const char *name)
-{
-    for (size_t i = 0; i < G_N_ELEMENTS(unsupported); i++)
-        if (g_ascii_strcasecmp(unsupported[i], name) == 0)
-            return true;
-    return false;
 }

@@ -44,9 +44,6 @@ static const struct {
      "warning: /x/master.cf: parameter biff is not supported and is ignored\n", NULL},
     {"smtpd_milters =\nsmtpd_tls_security_level = none\nsmtpd_sasl_auth_enable = no\nheader_checks = $empty\nempty =\n",
      "", "", NULL},
-    {"smtp_tls_security_level = may\n", "", "",
-     "/x/main.cf: parameter smtp_tls_security_level = may is not supported (Whether TLS is used, and how far it is "
-     "checked): mail would pass without it"},
     /* what an unused setting refers to is used */
     {"a = $b\nb = 1\nc = $d\nd = $c\n", "", "warning: /x/main.cf: unused parameter: a=$b\n", NULL},
     {"tls = encrypt\n", "25 inet n - n - - smtpd -o content_filter=$tls\n", "",

@@ -26,7 +26,7 @@ const Param param_rows_access[] = {
      "Whether unknown senders of known domains are refused"},
     {"smtpd_null_access_lookup_key", STRING, SUPPORTED, "<>", 0, 0, NULL, NULL,
      "Key that stands for the null sender in access tables"},
-    {"smtpd_sender_login_maps", STRING, UNSUPPORTED, "", 0, 0, NULL, NULL,
+    {"smtpd_sender_login_maps", STRING, SUPPORTED, "", 0, 0, NULL, NULL,
      "Tables from sender address to the logins that own it"},
     {"smtpd_log_access_permit_actions", STRING, SUPPORTED, "", 0, 0, NULL, NULL,
      "Access decisions to permit that are logged"},

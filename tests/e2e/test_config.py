@@ -11,8 +11,6 @@ pytestmark = pytest.mark.gatepost_only
     'smtp_sasl_auth_enable = yes', 'smtpd_milters = inet:127.0.0.1:1', 'non_smtpd_milters = inet:127.0.0.1:1',
     'header_checks = regexp:{{/x/ REJECT}}', 'body_checks = regexp:{{/x/ REJECT}}', 'mime_header_checks = regexp:{{/x/ REJECT}}',
     'nested_header_checks = regexp:{{/x/ REJECT}}', 'smtpd_sasl_auth_enable = yes', 'content_filter = smtp:[127.0.0.1]:1',
-    'smtpd_client_restrictions = check_sasl_access inline:{a=b}',
-    'smtpd_sender_restrictions = reject_sender_login_mismatch',
 ])
 def test_what_protects_is_not_ignored(gatepost, setting):
     """A parameter that protects and is not supported stops the start: nobody believes to be protected."""

@@ -458,7 +458,7 @@ def test_bad_configuration_starts_nothing(gatepost, name, text, wanted):
 @pytest.mark.parametrize('line,wanted', [
     ('{a} smtpd -o smtpd_relay_restrictions= -o smtpd_recipient_restrictions=permit', 'specify at least one working instance of'),
     ('{a} smtpd -o smtpd_proxy_filter=127.0.0.1:', 'smtpd_proxy_filter: '),
-    ('{a} smtpd -o smtpd_client_restrictions=reject_sender_login_mismatch', 'reject_sender_login_mismatch'),
+    ('{a} smtpd -o smtpd_milters=inet:127.0.0.1:1', 'smtpd_milters'),
     ('{a} filter', 'filter_nexthop is empty'),
     ('{a} filter -o filter_nexthop=127.0.0.1:', 'filter_nexthop: '),
 ])

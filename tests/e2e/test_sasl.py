@@ -25,6 +25,9 @@ smtpd_hard_error_limit = 100
 SERVICES = {'smtp': '', 'noplain': '-o smtpd_sasl_security_options=noanonymous,noplaintext', 'tls': '-o smtpd_tls_auth_only=yes',
             'off': '-o smtpd_sasl_auth_enable=no', 'old': '-o broken_sasl_auth_clients=yes',
             'exempt': '-o smtpd_sasl_exceptions_networks=127.0.0.0/8', 'silent': '-o smtpd_discard_ehlo_keywords=auth',
+            'owners': '-o { smtpd_sender_login_maps = inline:{{alice@b.example=alice}} } '
+                      '-o { smtpd_sender_restrictions = check_sasl_access inline:{bob=REJECT}, '
+                      'reject_sender_login_mismatch }',
             'few': '-o smtpd_sasl_mechanism_filter=plain', 'inet': '-o smtpd_sasl_path=inet:127.0.0.1:{auth}',
             }
 
@@ -81,6 +84,17 @@ def test_plain(mta):
             client.message(wanted=QUEUED)
             client.quit()
     assert mta.log.wait(r'.*: client=localhost\[127\.0\.0\.1\], sasl_method=PLAIN, sasl_username=alice', mark)
+
+
+def test_owners(mta):
+    """Who may use which sender address."""
+    with mta.session('owners') as client:
+        client.talk(('MAIL FROM:<alice@b.example>', 250),
+                    ('RCPT TO:<alice@virt.test>', '553 5.7.1 <alice@b.example>: Sender address rejected: not logged in'), ('RSET', 250),
+                    ('MAIL FROM:<other@b.example>', 250), ('RCPT TO:<alice@virt.test>', 250), ('RSET', 250),
+                    (f'AUTH PLAIN {ALICE}', 235), ('MAIL FROM:<alice@b.example>', 250), ('RCPT TO:<alice@virt.test>', 250), ('RSET', 250),
+                    ('MAIL FROM:<other@b.example>', 250),
+                    ('RCPT TO:<alice@virt.test>', '553 5.7.1 <other@b.example>: Sender address rejected: not owned by user alice'))
 
 
 def test_login(mta):
