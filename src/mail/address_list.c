@@ -240,9 +240,10 @@ static GArray *find(const char *text, size_t len, guint max)
     while (i < len && finder.parts->len + finder.words->len < max)
         i = take(&finder, i);
     if (i < len) {
-        const Part *open = &g_array_index(finder.words, Part, 0); /* its element would be cut */
-        if (finder.words->len > 0)
+        if (finder.words->len > 0) { /* their element would be cut */
+            const Part *open = &g_array_index(finder.words, Part, 0);
             i = open->at - (open->kind == PART_BRACKETS);
+        }
         while (i < len && is_blank(text[i]))
             i++;
         add(finder.parts, PART_REST, i, len, NULL);

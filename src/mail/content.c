@@ -155,7 +155,7 @@ bool content_replay_from(Content *content, guint64 *at, ContentTake take, void *
             return false;
     }
     size_t done = (size_t)(*at - written);
-    return replay_chunk(content->text + done, content->len - done, at, take, user);
+    return done == content->len || replay_chunk(content->text + done, content->len - done, at, take, user);
 }
 
 bool content_replay(Content *content, ContentTake take, void *user)

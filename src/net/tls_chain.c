@@ -52,9 +52,9 @@ void chain_loader_clear(ChainLoader *loader)
 
 static void warn_of_time(const X509 *cert, const char *file)
 {
-    g_autoptr(GDateTime) now = g_date_time_new_now_utc();
     const ASN1_TIME *ends = X509_get0_notAfter(cert), *begins = X509_get0_notBefore(cert);
-    bool expired = X509_cmp_current_time(ends)<0, early = X509_cmp_current_time(begins)> 0;
+    bool expired = X509_cmp_current_time(ends) < 0;
+    bool early = X509_cmp_current_time(begins) > 0;
     struct tm when;
 
     if ((!expired && !early) || ASN1_TIME_to_tm(expired ? ends : begins, &when) != 1)
