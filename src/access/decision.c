@@ -53,5 +53,9 @@ char *access_log_line(const char *what, const AccessFacts *facts, const char *pr
     g_string_append_printf(line, " proto=%s", proto ? proto : "SMTP");
     if (facts->helo)
         g_string_append_printf(line, " helo=<%s>", facts->helo);
+    if (facts->sasl_method)
+        g_string_append_printf(line, " sasl_method=%s", facts->sasl_method);
+    if (facts->sasl_username)
+        g_string_append_printf(line, " sasl_username=%s", facts->sasl_username);
     return g_string_free(line, FALSE);
 }
