@@ -20,3 +20,7 @@ typedef struct {
     gint32 failure; /* errno; 0: the status is there, and for OPEN a descriptor comes along */
     struct stat status;
 } SourceReply;
+
+/* source_open.c. A regular file that path leads to, for reading; of what users other than root had a hand in, only files
+ * that are theirs to give. -1: errno. */
+int source_open_for_others(const char *path, struct stat *ret_status);

@@ -6,7 +6,6 @@
 #include "base/source_private.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -68,19 +67,6 @@ static bool asks_too_often(SourceServer *server)
     return ++server->asked > PER_SECOND + PER_SECOND_AND_PATH * server->paths->len;
 }
 
-/* A FIFO would make open() wait, and a device might do anything: neither is handed out. */
-static int open_regular(const char *path, struct stat *ret_status)
-{
-    auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-
-    if (fd < 0 || fstat(fd, ret_status) < 0)
-        return -1;
-    if (S_ISREG(ret_status->st_mode))
-        return fd_steal(&fd);
-    errno = EINVAL;
-    return -1;
-}
-
 static void answer(SourceServer *server, const SourceRequest *request)
 {
     const char *path = g_ptr_array_index(server->paths, request->number);
@@ -91,7 +77,7 @@ static void answer(SourceServer *server, const SourceRequest *request)
     reply.serial = request->serial;
     if (request->what == SOURCE_STAT)
         reply.failure = stat(path, &reply.status) < 0 ? errno : 0;
-    else if ((fd = open_regular(path, &reply.status)) < 0)
+    else if ((fd = source_open_for_others(path, &reply.status)) < 0)
         reply.failure = errno;
     if (!fd_send(server->socket, &reply, sizeof reply, &fd, fd >= 0 ? 1 : 0))
         give_up(server, "it takes no answers");

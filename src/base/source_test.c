@@ -180,6 +180,48 @@ static void tables_are_had_by_who_may_not_open_them(void **state)
     assert_ends_well(pid);
 }
 
+static bool is_handed_out(const char *name)
+{
+    g_autofree char *path = path_of(name);
+    struct stat status;
+    auto_fd fd = source_open_for_others(path, &status);
+
+    return fd >= 0;
+}
+
+/* In a directory of another user's no name leads to what is not his. */
+static void others_names_lead_to_their_own_files_alone(void **state)
+{
+    static const uid_t other = 12345;
+    g_autofree char *theirs = path_of("theirs"), *below = path_of("theirs/below"), *secret = path_of("secret");
+    g_autofree char *link_to_secret = path_of("theirs/link"), *hard = path_of("theirs/hard"),
+                    *roots_link = path_of("link");
+    g_autofree char *own = path_of("theirs/own"), *away = path_of("theirs/away");
+
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(mkdir(theirs, 0755) | mkdir(below, 0755), 0);
+    write_file("secret", "x");
+    write_file("theirs/own", "x");
+    write_file("theirs/public", "x");
+    write_file("theirs/below/own", "x");
+    assert_int_equal(chmod(secret, 0600), 0);
+    assert_int_equal(chmod(own, 0600), 0);
+    assert_int_equal(symlink(secret, link_to_secret) | symlink(directory, away) | link(secret, hard), 0);
+    assert_int_equal(symlink(secret, roots_link), 0);
+    assert_int_equal(chown(theirs, other, 0) | chown(below, other, 0) | chown(own, other, 0), 0);
+    assert_true(is_handed_out("secret"));
+    assert_true(is_handed_out("link"));
+    assert_true(is_handed_out("theirs/own"));
+    assert_true(is_handed_out("theirs/public"));
+    assert_true(is_handed_out("theirs/below/own"));
+    assert_false(is_handed_out("theirs/link"));
+    assert_false(is_handed_out("theirs/hard"));
+    assert_false(is_handed_out("theirs/away/secret"));
+    assert_false(is_handed_out("theirs"));
+    assert_false(is_handed_out("theirs/absent"));
+}
+
 /* ---- Services that do not ---- */
 
 static SourceServer *make_server(int *ret_client)
@@ -363,6 +405,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_are_had_by_who_may_not_open_them),
+        cmocka_unit_test(others_names_lead_to_their_own_files_alone),
         cmocka_unit_test(who_asks_for_more_than_its_own_loses_the_line),
         cmocka_unit_test(lists_have_an_end),
         cmocka_unit_test(the_master_has_other_things_to_do),
