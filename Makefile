@@ -21,7 +21,7 @@ JOBS ?= 2
 # --again: tests that failed on a busy machine have a second try.
 AGAIN ?=
 
-.PHONY: all run check check-asan check-tsan check-long sanitized-builds unit-asan unit-clang unit-tsan bench fuzz install clean format
+.PHONY: all run check check-asan check-tsan check-long clang-build unit-asan unit-clang unit-tsan bench fuzz install clean format
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
 
@@ -54,17 +54,14 @@ build-asan/build.ninja:
 build-tsan/build.ninja:
 	meson setup build-tsan -Db_sanitize=thread -Db_lundef=false
 
-sanitized-builds: build-fuzz/build.ninja build-tsan/build.ninja
-	ninja -C build-tsan
-	flock build-fuzz ninja -C build-fuzz
-
 unit-asan: build-asan/build.ninja
 	ninja -C build-asan
 	$(SANITIZED) tests/sanitized build-asan tests/unit $(AGAIN) build-asan --timeout-multiplier 3
 
 # The fuzz targets' build has these sanitizers as well, clang's, which see a little more. Its fuzz programs are no tests.
-unit-clang: build-fuzz/build.ninja
+clang-build: build-fuzz/build.ninja
 	flock build-fuzz ninja -C build-fuzz
+unit-clang: clang-build
 	$(SANITIZED) tests/sanitized build-fuzz tests/unit $(AGAIN) build-fuzz --no-suite fuzz --timeout-multiplier 3
 
 # Newer kernels spread mappings wider than gcc 12's runtime knows: without randomization they are where it wants them.
