@@ -45,6 +45,7 @@ TARGETS = {
                "src/table/posix_test.c", "src/filter/checks_action_test.c"], [b"", b"key\n"]),
     "tls_options": (["src/net/tls_options_test.c"], [b""]),
     "tls_policy": (["src/smtp/tls_policy_test.c"], [b""]),
+    "trace": (["src/cli/trace_line_test.c", "src/cli/trace_find_test.c"], [b""]),
     "upstream": (["src/smtp/upstream_test.c", "tests/e2e/test_upstream_proxy.py"], [b"\x00", b"\xfc"]),
     "xforward": (["src/smtp/xforward_test.c", "src/mail/xtext_test.c"], [b""]),
 }
