@@ -87,7 +87,8 @@ static SandboxMode mode_of(const Config *config)
 bool protect(ServiceProcess *process, const Config *config, const Role *role, GError **error)
 {
     return use_places(config, role, error) && service_drop_privileges(config_string(config, "mail_owner"), error) &&
-           sandbox_enter(mode_of(config), role->calls, process ? &process->row->refused_call : NULL, error);
+           sandbox_enter(mode_of(config), role->calls, process && process->row ? &process->row->refused_call : NULL,
+                         error);
 }
 
 bool protect_child(const Config *config, const Role *role, GError **error)

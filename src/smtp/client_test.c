@@ -582,7 +582,7 @@ static void *serve_tls(void *data)
         return NULL;
     tls_write(tls, "250 inside\r\n", 12, &len);
     if (tls_read(tls, line, sizeof line, &len) == TLS_DONE)
-        tls_write(tls, "250 two\r\n250 too many\r\n", 25, &len);
+        tls_write(tls, "250 two\r\n250 too many\r\n", 23, &len);
     tls_read(tls, line, sizeof line, &len); /* until the client is gone */
     return NULL;
 }
