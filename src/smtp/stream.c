@@ -171,7 +171,7 @@ bool stream_has_more(Stream *stream)
 
 bool stream_is_over(const Stream *stream)
 {
-    if (stream->in_len > stream->in_at)
+    if (stream->in_len > 0)
         return false;
     StreamStatus status = look(stream);
     return status == STREAM_END || status == STREAM_LOST;
