@@ -126,7 +126,7 @@ Outcome command_ehlo(Session *session, const char *line)
         {true, EHLO_SIZE, size},
         {!settings->disable_vrfy, EHLO_VRFY, "VRFY"},
         {true, EHLO_ETRN, "ETRN"},
-        {settings->tls.context && !session->stream.tls, EHLO_STARTTLS, "STARTTLS"},
+        {settings->tls.on && !session->stream.tls, EHLO_STARTTLS, "STARTTLS"},
         {mechanisms != NULL, EHLO_AUTH, auth},
         {mechanisms && settings->sasl.old_keyword, EHLO_AUTH, old_auth},
         {client->xclient, EHLO_XCLIENT, "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT"},

@@ -190,15 +190,19 @@ static bool has_certificate(const Config *config, bool *ret_wants_none)
            is_given(config, "smtpd_tls_dcert_file") || is_given(config, "smtpd_tls_eccert_file");
 }
 
-static bool check_certificate(const Config *config, TlsServer *tls, GError **error)
+/* *ret_usable: TLS can be spoken, as there is a certificate, or shall be none. Without it STARTTLS stays and gets a
+ * reply that says why, as with Postfix; a service that speaks TLS from the start would be good for nothing. */
+static bool check_certificate(const Config *config, const TlsServer *tls, bool *ret_usable, GError **error)
 {
     bool wants_none, has_one = has_certificate(config, &wants_none);
 
-    if (tls->asks && !has_one)
-        return fail(error, "smtpd_tls_ask_ccert or smtpd_tls_req_ccert without a certificate of the server's own: set "
-                           "smtpd_tls_chain_files");
-    if (!has_one && !wants_none)
-        return fail(error, "TLS is on, but there is no certificate: set smtpd_tls_chain_files");
+    *ret_usable = has_one || (wants_none && !tls->asks);
+    if (!*ret_usable && tls->wrapper)
+        return fail(error, "smtpd_tls_wrappermode is on, but there is no certificate: set smtpd_tls_chain_files");
+    if (!has_one && tls->asks)
+        log_warning("Need a server cert to request client certs");
+    if (!*ret_usable)
+        log_warning("No server certs available. TLS won't be enabled");
     return true;
 }
 
@@ -229,15 +233,16 @@ static bool make_context(const Config *config, TlsTickets *tickets, const char *
 bool tls_server_read(const Config *config, TlsTickets *tickets, const char *line, const TlsServer *like, TlsServer *tls,
                      GError **error)
 {
-    bool on = false;
+    bool usable;
 
     *tls = (TlsServer){.wrapper = config_bool(config, "smtpd_tls_wrappermode"),
                        .received_header = config_bool(config, "smtpd_tls_received_header"),
                        .time_ms = config_seconds(config, "smtpd_starttls_timeout") * 1000};
-    if (!read_level(config, &on, &tls->required, error))
+    if (!read_level(config, &tls->on, &tls->required, error))
         return false;
+    tls->on |= tls->wrapper;
     tls->required |= tls->wrapper;
-    if (!on && !tls->wrapper)
+    if (!tls->on)
         return true;
     bool wants_trust = config_bool(config, "smtpd_tls_req_ccert");
     if (wants_trust && !tls->required)
@@ -245,7 +250,8 @@ bool tls_server_read(const Config *config, TlsTickets *tickets, const char *line
     tls->needs_trust = wants_trust && tls->required;
     tls->asks = tls->needs_trust || config_bool(config, "smtpd_tls_ask_ccert");
     if (tls_library_init(config_string(config, "tls_config_file"), config_string(config, "tls_config_name"), error) &&
-        check_certificate(config, tls, error) && make_context(config, tickets, line, like, tls, error))
+        check_certificate(config, tls, &usable, error) &&
+        (!usable || make_context(config, tickets, line, like, tls, error)))
         return true;
     tls_server_clear(tls);
     return false;
@@ -279,8 +285,10 @@ Outcome command_starttls(Session *session, const char *line)
         session_reply(session, "501 5.5.4 Syntax: STARTTLS");
     } else if (session->stream.tls) {
         session_reply(session, "554 5.5.1 Error: TLS already active");
-    } else if (!smtpd->settings->tls.context || (smtpd->client.discard & EHLO_STARTTLS)) {
+    } else if (!smtpd->settings->tls.on || (smtpd->client.discard & EHLO_STARTTLS)) {
         session_reply(session, "502 5.5.1 Error: command not implemented");
+    } else if (!smtpd->settings->tls.context) {
+        session_reply(session, "454 4.7.0 TLS not available due to local problem");
     } else if (limits_refuse_tls(smtpd)) {
         session_replyf(session, "454 4.7.0 Error: too many new TLS sessions from %s", smtpd->client.text);
         log_warning("Refusing STARTTLS request from %s for service %s", smtpd->client.text,

@@ -7,7 +7,8 @@
 typedef struct SniMaps SniMaps;
 
 typedef struct {
-    TlsContext *context; /* NULL: TLS is off */
+    bool on;
+    TlsContext *context; /* NULL: TLS is off, or there is no certificate: STARTTLS gets 454 */
     SniMaps *names;      /* tls_server_sni_maps */
     bool required;       /* smtpd_tls_security_level = encrypt */
     bool wrapper;        /* TLS comes before the greeting */

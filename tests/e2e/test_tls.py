@@ -51,12 +51,24 @@ tls_server_sni_maps = inline:{{{{other.example={authority.path('other.chain')}}}
             'helo': f'{may} -o smtpd_helo_required=yes',
             'rate': f'{may} -o smtpd_client_new_tls_session_rate_limit=2 -o smtpd_client_event_limit_exceptions= -o smtpd_authorized_xclient_hosts=',
             'quick': f'{may} -o smtpd_starttls_timeout=1s',
+            'bare': '-o smtpd_tls_security_level=may', 'bare_encrypt': '-o smtpd_tls_security_level=encrypt -o smtpd_tls_ask_ccert=yes',
             'xclient': f'{may} -o smtpd_authorized_xclient_hosts=127.0.0.1'}) as mta:
         yield mta
 
 
 def offered(reply):
     return any(line[4:] == 'STARTTLS' for line in reply.lines)
+
+
+@pytest.mark.parametrize('service, mail', [('bare', '250 2.1.0 Ok'), ('bare_encrypt', '530 5.7.0 Must issue a STARTTLS command first')])
+def test_without_a_certificate_starttls_is_a_temporary_error(mta, service, mail):
+    with mta.connect(service) as client:
+        client.expect(220)
+        assert offered(client.cmd('EHLO client.example', 250))
+        client.cmd('STARTTLS', '454 4.7.0 TLS not available due to local problem')
+        client.cmd('MAIL FROM:<a@b.example>', mail)
+        client.quit()
+    mta.log.wait("warning: No server certs available. TLS won't be enabled")
 
 
 # --- the command ---------------------------------------------------------------------------------------------------------------
@@ -370,7 +382,7 @@ def test_clients(mta, authority, name, command):
 @pytest.mark.parametrize('chain, said', [
     ('absent.chain', 'cannot open {}: No such file or directory'), ('wrong.chain', 'wrong certificate chain in {}'),
     ('mixed.chain', 'the key in {} is not that of the certificate in {}'), ('bare.chain', '{}: a certificate without a key before it'),
-    ('', 'TLS is on, but there is no certificate')])
+    ('', 'smtpd_tls_wrappermode is on, but there is no certificate')])
 def test_bad_certificates_do_not_start(gatepost, authority, chain, said):
     def read(name):
         with open(authority.path(name)) as file:
@@ -380,7 +392,7 @@ def test_bad_certificates_do_not_start(gatepost, authority, chain, said):
         with open(authority.path(f'{name}.chain'), 'w') as file:
             file.write(''.join(read(part) for part in parts))
     path = authority.path(chain) if chain else ''
-    mta = gatepost(services={'in': f'-o smtpd_tls_security_level=may -o smtpd_tls_chain_files={path}'})
+    mta = gatepost(services={'in': f'-o smtpd_tls_wrappermode=yes -o smtpd_tls_chain_files={path}'})
     try:
         for result in (mta.run('check'), mta.try_start()):
             assert result.returncode != 0 and said.format(path, path) in result.stderr
