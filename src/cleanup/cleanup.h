@@ -34,9 +34,9 @@ void intake_prepend(Intake *intake, const char *header);
  * dropped. */
 void intake_content(Intake *intake, const char *data, size_t len, bool ends_line);
 /* The end of content: completes headers, maps sender and recipients. Fills envelope's recipients anew (aliases
- * expanded, originals kept). Does not block on disk, but waits for tables. Returns NULL when the message may be
- * committed, else the refusal (552, 554 5.4.0 too many hops, 451, ...), already logged; envelope's recipients are then
- * undefined, and the intake is to be aborted. */
+ * expanded, originals kept), and sets requiretls if a header Require-TLS-ESMTP: yes asks for it. Does not block on
+ * disk, but waits for tables. Returns NULL when the message may be committed, else the refusal (552, 554 5.4.0 too many
+ * hops, 451, ...), already logged; envelope's recipients are then undefined, and the intake is to be aborted. */
 Reply *intake_finish(Intake *intake, Envelope *envelope);
 /* Blocks (behind a gate): spool_commit(), logs nothing on success. Frees intake. hold: the message goes to hold/. NULL:
  * committed; else the reply (451 4.3.0 Error: queue file write error), logged. */

@@ -63,7 +63,7 @@ struct Intake {
     Job job;
     SpoolWriter *writer;
     char *sender; /* as the client gave it */
-    bool is_local;
+    bool is_local, requiretls;
     HeaderReader reader;
     unsigned seen; /* Seen bits */
     gint64 hops;
@@ -174,6 +174,17 @@ static void write_with_addresses(Intake *intake, Role role, const char *text, si
     write_header(intake, out->str, out->len);
 }
 
+static bool asks_for_tls(const char *text, size_t len)
+{
+    size_t value;
+
+    if (!header_is(text, len, REQUIRETLS_HEADER))
+        return false;
+    header_name(text, len, &value);
+    g_autofree char *word = g_strstrip(g_strndup(text + value, len - value));
+    return g_ascii_strcasecmp(word, "yes") == 0;
+}
+
 static void take_header(void *user, const char *text, size_t len)
 {
     Intake *intake = user;
@@ -184,6 +195,7 @@ static void take_header(void *user, const char *text, size_t len)
     if (intake->fault != FAULT_NONE)
         return;
     intake->seen |= known->seen;
+    intake->requiretls |= intake->cleanup->requiretls && asks_for_tls(text, len);
     if (is_dropped(intake->cleanup, text, name_len))
         return;
     if (known->seen & SEEN_MESSAGE_ID)
@@ -364,6 +376,7 @@ Reply *intake_finish(Intake *intake, Envelope *envelope)
     if (intake->open_line)
         write_text(intake, "\n", 1);
     intake->open_line = false;
+    envelope->requiretls |= intake->requiretls;
     envelope->size = (gint64)(spool_writer_size(intake->writer) + intake->lines);
     if (intake->fault == FAULT_NONE)
         intake->fault = map_envelope(intake, envelope);

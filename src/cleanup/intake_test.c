@@ -33,6 +33,7 @@ typedef struct {
     const char *stored; /* content behind our Received: header; QID for the queue id, TIME for its time, DATE. NULL: not
                            looked at */
     const char *envelope; /* "sender recipient<original recipient..."; NULL: not looked at */
+    bool requiretls;      /* the envelope asks for it */
     const char *log;      /* lines without what stands before the id; NULL: not looked at */
 } Case;
 
@@ -208,6 +209,7 @@ static void run_in_portions(const Case *row, size_t number, size_t portion)
         g_autofree char *people = stored_envelope(spool_message_envelope(message));
         expect("content", number, content, row->stored);
         expect("envelope", number, people, row->envelope);
+        assert_int_equal(spool_message_envelope(message)->requiretls, row->requiretls);
     }
     g_autofree char *log = read_log(log_path, id);
     expect("log", number, log, row->log);
@@ -469,6 +471,28 @@ static void bad_tables_are_refused_at_start(void **state)
     assert_non_null(error);
 }
 
+static void a_header_asks_for_tls(void **state)
+{
+    static const Case rows[] = {
+        {.config = "requiretls_enable = yes",
+         .content = "A: b\nRequire-TLS-ESMTP: yes\n\nb\n",
+         .requiretls = true,
+         .remote = true,
+         .stored = "A: b\nRequire-TLS-ESMTP: yes\n\nb\n"},
+        {.config = "requiretls_enable = yes\nmessage_drop_headers = require-tls-esmtp",
+         .content = "REQUIRE-tls-esmtp : \n YES \n\nb\n",
+         .requiretls = true,
+         .remote = true,
+         .stored = "\nb\n"},
+        {.config = "requiretls_enable = yes", .content = "Require-TLS-ESMTP: no\n\nb\n"},
+        {.config = "requiretls_enable = yes", .content = "A: b\n\nRequire-TLS-ESMTP: yes\n"},
+        {.config = "requiretls_enable = yes\nrequiretls_esmtp_header = no", .content = "Require-TLS-ESMTP: yes\n\nb\n"},
+        {.content = "Require-TLS-ESMTP: yes\n\nb\n"},
+    };
+
+    run_all(rows, G_N_ELEMENTS(rows));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_directory, remove_directory)
@@ -479,6 +503,7 @@ int main(void)
         TEST(limits_refuse),
         TEST(aliases_are_expanded),
         TEST(a_copy_reports_to_nobody),
+        TEST(a_header_asks_for_tls),
         TEST(bad_tables_are_refused_at_start),
     };
     setenv("TZ", "UTC", 1);

@@ -74,6 +74,7 @@ Cleanup *cleanup_new(const Config *config, GError **error)
     cleanup->undisclosed_header = config_string(config, "undisclosed_recipients_header");
     cleanup->remote_domain = config_string(config, "remote_header_rewrite_domain");
     cleanup->always_add_headers = config_bool(config, "always_add_missing_headers");
+    cleanup->requiretls = config_bool(config, "requiretls_enable") && config_bool(config, "requiretls_esmtp_header");
     cleanup->masquerade_domains = config_split(config_string(config, "masquerade_domains"));
     cleanup->masquerade_exceptions = config_split(config_string(config, "masquerade_exceptions"));
     cleanup->masquerade_roles = read_roles(config, "masquerade_classes");

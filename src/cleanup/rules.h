@@ -32,6 +32,7 @@ struct Cleanup {
     const char *undisclosed_header; /* "" : none */
     const char *remote_domain;      /* remote_header_rewrite_domain */
     bool always_add_headers;
+    bool requiretls; /* the header for it counts */
 
     AddressMaps sender_canonical, recipient_canonical, canonical;
     GPtrArray *masquerade_domains; /* with '!' where excepted */

@@ -58,8 +58,10 @@ const Param param_rows_smtp_tls[] = {
     {"smtp_tlsrpt_socket_name", STRING, UNSUPPORTED, "", 0, 0, NULL, "3.10", "Socket of the report collector"},
     {"smtp_tlsrpt_skip_reused_handshakes", BOOL, UNSUPPORTED, "yes", 0, 0, NULL, "3.10",
      "Whether resumed TLS sessions are left out of reports"},
-    {"smtp_requiretls_policy", STRING, UNSUPPORTED, "enforce", 0, 0, NULL, "3.11",
-     "Destinations without support for REQUIRETLS, and what they get"},
+    {"smtp_requiretls_policy", ENUM, SUPPORTED, "enforce", 0, 0, "enforce opportunistic+starttls opportunistic", "3.11",
+     "What a message with REQUIRETLS asks of next hops: TLS at level secure or fingerprint and the same promise; TLS; "
+     "or "
+     "nothing"},
     {"smtp_sasl_auth_enable", BOOL, PROTECTS, "no", 0, 0, NULL, NULL, "Whether the client authenticates"},
     {"smtp_sasl_auth_cache_name", STRING, UNSUPPORTED, "", 0, 0, NULL, NULL, "Cache of failed logins"},
     {"smtp_sasl_auth_cache_time", TIME, UNSUPPORTED, "90d", 0, 0, NULL, NULL, "How long failed logins are remembered"},

@@ -44,9 +44,10 @@ const Param param_rows_tls[] = {
     {"tls_wildcard_matches_multiple_labels", BOOL, SUPPORTED, "yes", 0, 0, NULL, NULL,
      "Whether * in a certificate matches several labels"},
     {"openssl_path", STRING, NO_EFFECT, "openssl", 0, 0, NULL, NULL, "Program for `tls` commands"},
-    {"requiretls_enable", BOOL, UNSUPPORTED, "yes", 0, 0, NULL, "3.11", "Whether REQUIRETLS is supported"},
-    {"requiretls_esmtp_header", BOOL, UNSUPPORTED, "yes", 0, 0, NULL, "3.11",
-     "Whether REQUIRETLS passes through filters as a header"},
+    {"requiretls_enable", BOOL, SUPPORTED, "no", 0, 0, NULL, "3.11",
+     "Whether REQUIRETLS is offered inside TLS, and a header that stands for it is obeyed"},
+    {"requiretls_esmtp_header", BOOL, SUPPORTED, "yes", 0, 0, NULL, "3.11",
+     "Whether REQUIRETLS passes through filters as a header, Require-TLS-ESMTP: yes"},
     {"requiretls_redact_dsn", BOOL, UNSUPPORTED, "yes", 0, 0, NULL, "3.11",
      "Whether notices about REQUIRETLS mail leave out the content"},
 };

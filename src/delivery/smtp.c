@@ -39,6 +39,16 @@ static bool uses_dns(const Config *config)
     return level[0] ? !has_word(level, "disabled") : !config_bool(config, "disable_dns_lookups");
 }
 
+/* What a message with REQUIRETLS needs of any connection (REQUIRETLS_README). */
+static TlsLevel level_for_requiretls(const Config *config)
+{
+    const char *policy = config_string(config, "smtp_requiretls_policy");
+
+    if (g_ascii_strcasecmp(policy, "opportunistic") == 0)
+        return TLS_LEVEL_NONE;
+    return g_ascii_strcasecmp(policy, "opportunistic+starttls") == 0 ? TLS_LEVEL_ENCRYPT : TLS_LEVEL_SECURE;
+}
+
 static void *open_smtp(const Config *config, const char *service_name, GError **error)
 {
     g_autofree char *sample = g_strconcat("127.0.0.1:", config_string(config, "smtp_tcp_port"), NULL);
@@ -55,6 +65,7 @@ static void *open_smtp(const Config *config, const char *service_name, GError **
     smtp->asks_mx = uses_dns(config);
     smtp->asks_dns = smtp->asks_mx && has_word(config_string(config, "smtp_host_lookup"), "dns");
     smtp->asks_system = !smtp->asks_mx || has_word(config_string(config, "smtp_host_lookup"), "native");
+    smtp->requiretls_level = level_for_requiretls(config);
     smtp->own = route_own_addresses(config, error);
     if (!smtp_tls_open(config, &smtp->tls, error))
         return NULL;
@@ -135,8 +146,9 @@ static void try_addresses(const Smtp *smtp, Attempt *attempt, const SmtpRoute *r
 static bool find_policy(const Smtp *smtp, Attempt *attempt, const SmtpRoute *route, TlsPolicy *ret_policy)
 {
     bool wraps = config_bool(smtp->config, "smtp_tls_wrappermode");
+    TlsLevel least = attempt_envelope(attempt)->requiretls ? smtp->requiretls_level : TLS_LEVEL_NONE;
 
-    if (smtp_tls_policy(smtp->tls, attempt->request->nexthop, ret_policy)) {
+    if (smtp_tls_policy(smtp->tls, attempt->request->nexthop, least, ret_policy)) {
         if (!wraps || ret_policy->level >= TLS_LEVEL_ENCRYPT)
             return true;
         log_warning("smtp_tls_wrappermode requires \"smtp_tls_security_level = encrypt\" (or stronger)");

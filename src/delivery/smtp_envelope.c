@@ -33,6 +33,11 @@ static bool check_offers(SmtpSession *session)
             g_strdup_printf("SMTPUTF8 is required, but was not offered by host %s", session->peer->name);
         return smtp_give_up(session, "5.6.7", false, text);
     }
+    if (smtp_requires_tls(session) && !(session->offers & OFFER_REQUIRETLS)) {
+        g_autofree char *text =
+            g_strdup_printf("REQUIRETLS is required, but was not offered by host %s", session->peer->name);
+        return smtp_give_up(session, "5.7.30", false, text);
+    }
     return true;
 }
 

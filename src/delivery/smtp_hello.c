@@ -100,6 +100,8 @@ static bool say_hello(SmtpSession *session, bool extended)
         if (!reply_is(session->reply, 2))
             return refused_to_talk(session, false);
     }
+    if (!client_tls(session->client))
+        session->offers &= ~(unsigned)OFFER_REQUIRETLS;
     if (!is_ourselves(session))
         return true;
     g_autofree char *text = g_strdup_printf("mail for %s loops back to myself", session->route->nexthop);
@@ -131,7 +133,9 @@ static bool not_offered(SmtpSession *session)
 {
     g_autofree char *text = g_strdup_printf("TLS is required, but was not offered by host %s", session->peer->name);
 
-    return smtp_give_up(session, "4.7.4", true, text);
+    bool for_message = smtp_requires_tls(session); /* others may go on */
+
+    return smtp_give_up(session, for_message ? "5.7.10" : "4.7.4", !for_message, text);
 }
 
 static bool refused_tls(SmtpSession *session)

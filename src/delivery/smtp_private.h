@@ -16,6 +16,7 @@ typedef struct {
     bool asks_dns, asks_system; /* for the addresses of hosts: smtp_host_lookup */
     GHashTable *own;            /* set of char *: addresses of this system */
     SmtpTls *tls;               /* NULL: none, whoever it is */
+    TlsLevel requiretls_level;  /* asked for a message with REQUIRETLS; SECURE: and of the server to promise the same */
 } Smtp;
 
 /* ---- smtp_route.c ---- */

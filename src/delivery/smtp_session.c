@@ -48,11 +48,18 @@ static bool may_go_plain(const SmtpSession *session)
            waited_us >= config_seconds(session->smtp->config, "minimal_backoff_time") * G_USEC_PER_SEC;
 }
 
+bool smtp_requires_tls(const SmtpSession *session)
+{
+    return attempt_envelope(session->attempt)->requiretls && session->smtp->requiretls_level == TLS_LEVEL_SECURE;
+}
+
+/* A handshake that came about, with somebody else, is no disturbance that may pass. */
 bool smtp_tls_failed(SmtpSession *session, const char *why)
 {
     bool plain = may_go_plain(session);
+    bool for_good = smtp_requires_tls(session) && session->client && client_tls(session->client);
 
-    smtp_give_up(session, "4.7.5", true, why);
+    smtp_give_up(session, for_good ? "5.7.10" : "4.7.5", !for_good, why);
     session->failure->retry_plain = plain;
     return false;
 }

@@ -41,6 +41,9 @@ void smtp_finish_probe(SmtpSession *session, guint index); /* the last reply was
 
 /* Remembers why the session is over for those who are not done. Always false. */
 bool smtp_give_up(SmtpSession *session, const char *dsn, bool site, const char *text);
+/* The message asks that nobody gets it who does not promise the same, inside TLS with whom we meant to speak to: else
+ * it goes back (RFC 8689 section 4.2.1). */
+bool smtp_requires_tls(const SmtpSession *session);
 /* No TLS, or none good enough. May have the address tried again without, where the policy lets it and the message has
  * waited long enough. Always false. */
 bool smtp_tls_failed(SmtpSession *session, const char *why);

@@ -50,7 +50,7 @@ bool smtp_tls_open(const Config *config, SmtpTls **ret_tls, GError **error)
     *ret_tls = NULL;
     if (!policies)
         return false;
-    if (tls_policies_are_none(policies))
+    if (tls_policies_are_none(policies) && !config_bool(config, "requiretls_enable"))
         return true;
     if (!tls_library_init(config_string(config, "tls_config_file"), config_string(config, "tls_config_name"), error))
         return false;
@@ -68,10 +68,12 @@ bool smtp_tls_open(const Config *config, SmtpTls **ret_tls, GError **error)
     return true;
 }
 
-bool smtp_tls_policy(const SmtpTls *tls, const char *nexthop, TlsPolicy *ret_policy)
+bool smtp_tls_policy(const SmtpTls *tls, const char *nexthop, TlsLevel least, TlsPolicy *ret_policy)
 {
     *ret_policy = (TlsPolicy){0};
-    return !tls || tls_policy_find(tls->policies, nexthop, ret_policy);
+    if (!tls)
+        return least == TLS_LEVEL_NONE;
+    return tls_policy_find(tls->policies, nexthop, ret_policy) && tls_policy_raise(tls->policies, least, ret_policy);
 }
 
 /* ---- sessions ---- */

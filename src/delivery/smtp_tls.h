@@ -8,8 +8,9 @@ typedef struct SmtpTls SmtpTls;
 
 /* *ret_tls NULL: no next hop is spoken to with TLS. False: error. Once in a process, before threads. */
 bool smtp_tls_open(const Config *config, SmtpTls **ret_tls, GError **error);
-/* tls NULL: none. False: the policy cannot be told; that was logged. */
-bool smtp_tls_policy(const SmtpTls *tls, const char *nexthop, TlsPolicy *ret_policy);
+/* least: what is asked for this message in any case (tls_policy_raise()). tls NULL: none. False: the policy cannot be
+ * told, and that was logged, or there is no TLS for what is asked. */
+bool smtp_tls_policy(const SmtpTls *tls, const char *nexthop, TlsLevel least, TlsPolicy *ret_policy);
 
 typedef struct {
     const TlsPolicy *policy;

@@ -5,6 +5,8 @@
 
 typedef enum { BODY_UNSPECIFIED, BODY_7BIT, BODY_8BITMIME } BodyType;
 typedef enum { DSN_RET_NONE, DSN_RET_FULL, DSN_RET_HDRS } DsnRet;
+/* What stands for REQUIRETLS on hops that do not know it (REQUIRETLS_README), with the value "yes". */
+#define REQUIRETLS_HEADER "Require-TLS-ESMTP"
 /* A probe only finds out whether mail for its recipients would be delivered (ADDRESS_VERIFICATION_README): it has no content, and
  * nothing is ever delivered, returned or tried twice for it. */
 typedef enum {
@@ -43,6 +45,7 @@ typedef struct {
     DsnRet ret;
     char *envid; /* xtext as received, or NULL */
     bool smtputf8;
+    bool requiretls; /* only to servers that promise to do the same, inside TLS (RFC 8689) */
     char *content_filter; /* "transport:nexthop" or NULL */
     Probe probe;
 } Envelope;

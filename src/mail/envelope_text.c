@@ -24,6 +24,7 @@ static const Field envelope_fields[] = {
     {"ret", RET, offsetof(Envelope, ret)},
     {"envid", TEXT, offsetof(Envelope, envid)},
     {"smtputf8", FLAG, offsetof(Envelope, smtputf8)},
+    {"requiretls", FLAG, offsetof(Envelope, requiretls)},
     {"filter", TEXT, offsetof(Envelope, content_filter)},
     {"probe", PROBE, offsetof(Envelope, probe)},
     {"name", TEXT, offsetof(Envelope, origin.name)},

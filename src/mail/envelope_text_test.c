@@ -19,6 +19,7 @@ static void an_envelope_survives(void **state)
     envelope->ret = DSN_RET_HDRS;
     envelope->envid = g_strdup("a+20b");
     envelope->smtputf8 = true;
+    envelope->requiretls = true;
     envelope->content_filter = g_strdup("smtp:[127.0.0.1]:1");
     envelope->probe = PROBE_GOOD;
     envelope->origin =
@@ -34,7 +35,7 @@ static void an_envelope_survives(void **state)
     assert_string_equal(
         text->str,
         "envelope 1\nsender=odd%0A%250A%7F\xff=@x\narrival=1795336928123456\nsize=1234\nbody=8bitmime\nret=hdrs\n"
-        "envid=a+20b\nsmtputf8=1\nfilter=smtp:[127.0.0.1]:1\nprobe=good\nname=localhost\naddr=127.0.0.1\nhelo=\nlocal=1\n"
+        "envid=a+20b\nsmtputf8=1\nrequiretls=1\nfilter=smtp:[127.0.0.1]:1\nprobe=good\nname=localhost\naddr=127.0.0.1\nhelo=\nlocal=1\n"
         "rcpt=first@x\noriginal=\nrcpt=second@x%0Arcpt=third@x\noriginal=alias@x\norcpt=rfc822;alias@x\n"
         "notify=10\nend\n");
     g_autoptr(GError) error = NULL;

@@ -277,6 +277,10 @@ static char *take_mail_option(const char *option, const CommandRules *rules, Mai
         mail->smtputf8 = true;
         return NULL;
     }
+    if (rules->requiretls && g_ascii_strcasecmp(option, "REQUIRETLS") == 0) {
+        mail->requiretls = true;
+        return NULL;
+    }
     if (rules->verp && g_ascii_strcasecmp(option, "XVERP") == 0) {
         g_free(mail->verp);
         mail->verp = g_strdup("");
@@ -315,6 +319,20 @@ char *mail_command_parse(const char *line, const CommandRules *rules, MailComman
     if (refusal)
         mail_command_clear(ret);
     return refusal;
+}
+
+char *mail_command_without(const char *line, const char *parameter)
+{
+    int unclosed;
+    g_autoptr(GPtrArray) words = words_after_keyword(line, mail_path.keyword, &unclosed);
+    g_autoptr(GString) rest = g_string_new("MAIL FROM:");
+
+    for (guint i = 0; words && i < words->len; i++) {
+        const char *word = g_ptr_array_index(words, i);
+        if (i == 0 || g_ascii_strcasecmp(word, parameter) != 0)
+            g_string_append_printf(rest, "%s%s", i > 0 ? " " : "", word);
+    }
+    return g_string_free(g_steal_pointer(&rest), FALSE);
 }
 
 void mail_command_clear(MailCommand *command)

@@ -14,6 +14,7 @@ typedef struct {
     bool body8bit;
     bool verp;            /* client in authorized_verp_clients */
     bool auth;            /* AUTH= is accepted */
+    bool requiretls;      /* requiretls_enable, the session is inside TLS, and the keyword not discarded */
 } CommandRules;
 
 typedef struct {
@@ -25,6 +26,7 @@ typedef struct {
     char *envid;   /* as received (xtext), or NULL */
     char *auth;    /* as received, or NULL */
     bool smtputf8;
+    bool requiretls; /* RFC 8689 */
     char *verp;    /* the two delimiters, "" for $default_verp_delimiters, or NULL: no XVERP */
 } MailCommand;
 
@@ -45,6 +47,8 @@ char *rcpt_command_parse(const char *line, const CommandRules *rules, RcptComman
 char *vrfy_address_parse(const char *text, const CommandRules *rules, bool utf8, RcptCommand *ret, char **ret_bad_address);
 /* error: of MAIL or RCPT, or NULL. True: there is no word behind FROM: or TO:. */
 bool command_lacks_path(const char *error);
+/* The MAIL command line, word by word, but for a parameter that has no value, in any case. Caller frees. */
+char *mail_command_without(const char *line, const char *parameter);
 void mail_command_clear(MailCommand *command);
 void rcpt_command_clear(RcptCommand *command);
 

@@ -433,6 +433,33 @@ static void what_is_discarded_is_refused(void **state)
     assert_string_equal(verp, "503 5.5.4 Error: XVERP requires non-null sender");
 }
 
+static void requiretls_needs_leave_and_can_be_taken_out(void **state)
+{
+    static const CommandRules plain = {.size = true}, secured = {.size = true, .requiretls = true};
+    static const char *const rows[][2] = {
+        {"MAIL FROM:<a@b.test> REQUIRETLS", "MAIL FROM:<a@b.test>"},
+        {"mail  from:  <\"a requiretls b\"@b.test>  requireTLS SIZE=1", "MAIL FROM:<\"a requiretls b\"@b.test> SIZE=1"},
+        {"MAIL FROM:requiretls SIZE=1 REQUIRETLS", "MAIL FROM:requiretls SIZE=1"},
+        {"MAIL FROM:<> SIZE=1 REQUIRETLS REQUIRETLS BODY=7BIT", "MAIL FROM:<> SIZE=1 BODY=7BIT"},
+    };
+    MailCommand mail;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_autofree char *line = mail_command_without(rows[i][0], "REQUIRETLS");
+        assert_string_equal(line, rows[i][1]);
+    }
+    assert_null(mail_command_parse(rows[0][0], &secured, &mail, NULL));
+    assert_true(mail.requiretls);
+    mail_command_clear(&mail);
+    assert_null(mail_command_parse(rows[0][1], &secured, &mail, NULL));
+    assert_false(mail.requiretls);
+    mail_command_clear(&mail);
+    g_autofree char *refusal = mail_command_parse(rows[0][0], &plain, &mail, NULL);
+    assert_string_equal(refusal, UNSUPPORTED "REQUIRETLS");
+    g_autofree char *value = mail_command_parse("MAIL FROM:<> REQUIRETLS=yes", &secured, &mail, NULL);
+    assert_string_equal(value, UNSUPPORTED "REQUIRETLS=yes");
+}
+
 static void long_lines_and_deep_groups_are_read(void **state)
 {
     g_autofree char *open = g_strnfill(100000, '<');
@@ -504,6 +531,7 @@ int main(void)
         cmocka_unit_test(leading_minus_needs_leave),
         cmocka_unit_test(rcpt_fills_its_record),
         cmocka_unit_test(what_is_discarded_is_refused),
+        cmocka_unit_test(requiretls_needs_leave_and_can_be_taken_out),
         cmocka_unit_test(long_lines_and_deep_groups_are_read),
         cmocka_unit_test(words_are_split),
         cmocka_unit_test(bdat_is_parsed),

@@ -14,7 +14,8 @@ unsigned offer_find(const char *keyword)
                     {"8BITMIME", OFFER_8BITMIME},
                     {"SIZE", OFFER_SIZE},
                     {"DSN", OFFER_DSN},
-                    {"SMTPUTF8", OFFER_SMTPUTF8}};
+                    {"SMTPUTF8", OFFER_SMTPUTF8},
+                    {"REQUIRETLS", OFFER_REQUIRETLS}};
 
     for (size_t i = 0; i < G_N_ELEMENTS(keywords); i++)
         if (g_ascii_strcasecmp(keyword, keywords[i].keyword) == 0)
@@ -56,6 +57,8 @@ char *envelope_mail_line(const Envelope *envelope, unsigned offers, guint64 size
         g_string_append(line, envelope->body == BODY_8BITMIME ? " BODY=8BITMIME" : " BODY=7BIT");
     if (offers & OFFER_SMTPUTF8 && envelope->smtputf8)
         g_string_append(line, " SMTPUTF8");
+    if (offers & OFFER_REQUIRETLS && envelope->requiretls)
+        g_string_append(line, " REQUIRETLS");
     if (offers & OFFER_DSN) {
         if (envelope->envid)
             g_string_append_printf(line, " ENVID=%s", envelope->envid);

@@ -1,9 +1,16 @@
 /* envelope_lines.h - an envelope as a client says it: MAIL and RCPT, with what the server offered (RFC 5321 3.3, 1870,
- * 6152, 3461, 6531). Pure functions. */
+ * 6152, 3461, 6531, 8689). Pure functions. */
 #pragma once
 #include "mail/envelope.h"
 
-enum { OFFER_PIPELINING = 1, OFFER_8BITMIME = 2, OFFER_SIZE = 4, OFFER_DSN = 8, OFFER_SMTPUTF8 = 16 };
+enum {
+    OFFER_PIPELINING = 1,
+    OFFER_8BITMIME = 2,
+    OFFER_SIZE = 4,
+    OFFER_DSN = 8,
+    OFFER_SMTPUTF8 = 16,
+    OFFER_REQUIRETLS = 32, /* means nothing outside of TLS: that is for the caller to see */
+};
 
 unsigned offer_find(const char *keyword);   /* of EHLO's reply, in any letter case: an OFFER_, or 0 */
 unsigned offers_in(const char *reply_text); /* all of them, of EHLO's whole reply; its first line is no offer */

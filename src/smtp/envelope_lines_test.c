@@ -20,6 +20,7 @@ static void test_offers(void **state)
         {"250-x\n250-size 100\n250-SIZE=5\n250-8bitmime\n250-\n250\n250 AUTH=PLAIN", OFFER_SIZE | OFFER_8BITMIME},
         {"250-x\n250-SMTPUTF8\n250 PIPELINING", OFFER_SMTPUTF8 | OFFER_PIPELINING},
         {"250-x\n250 DSNX", 0},
+        {"250-x\n250 requiretls", OFFER_REQUIRETLS},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(table); i++)
@@ -46,6 +47,9 @@ static void test_mail(void **state)
          ALL,
          true,
          "MAIL FROM:<a@c> SIZE=7 BODY=8BITMIME SMTPUTF8 ENVID=e+20 RET=HDRS"},
+        {{.sender = (char *)"a@c", .requiretls = true}, OFFER_REQUIRETLS, true, "MAIL FROM:<a@c> REQUIRETLS"},
+        {{.sender = (char *)"a@c", .requiretls = true}, ALL, true, "MAIL FROM:<a@c> SIZE=7"},
+        {{.sender = (char *)"a@c"}, OFFER_REQUIRETLS, true, "MAIL FROM:<a@c>"},
         {{.sender = (char *)"a@c", .body = BODY_7BIT, .ret = DSN_RET_FULL},
          ALL,
          true,

@@ -389,3 +389,16 @@ bool tls_policy_find(const TlsPolicies *policies, const char *nexthop, TlsPolicy
     log_warning("%s: %s", what, error->message);
     return false;
 }
+
+bool tls_policy_raise(const TlsPolicies *policies, TlsLevel least, TlsPolicy *policy)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (policy->level >= least || (policy->level == TLS_LEVEL_FINGERPRINT && least <= TLS_LEVEL_SECURE))
+        return true;
+    tls_policy_clear(policy);
+    if (tls_policy_parse(level_name(least), &policies->defaults, "smtp_tls_security_level", policy, &error))
+        return true;
+    log_warning("security level %s: %s", level_name(least), error->message);
+    return false;
+}

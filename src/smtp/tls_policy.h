@@ -56,3 +56,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(TlsPolicies, tls_policies_free)
 bool tls_policies_are_none(const TlsPolicies *policies); /* nothing asks for TLS, whatever the next hop */
 /* nexthop: verbatim. Blocks where a table does. False: the policy cannot be told (logged): mail must wait. */
 bool tls_policy_find(const TlsPolicies *policies, const char *nexthop, TlsPolicy *ret_policy);
+/* For one message of which more is asked: a policy that promises less than the level becomes main.cf's of that level.
+ * One that knows the server by its fingerprint promises as much as SECURE; VERIFY does not, where the name of the server
+ * comes from DNS. False: as above. */
+bool tls_policy_raise(const TlsPolicies *policies, TlsLevel least, TlsPolicy *policy);

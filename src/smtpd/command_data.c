@@ -167,6 +167,18 @@ static void emit(void *user, const char *data, size_t len, bool ends_line)
     smtpd->service->sink->content(smtpd, data, len, ends_line);
 }
 
+/* What opening.h gives. */
+static void emit_opened(void *user, const char *data, size_t len, bool ends_line)
+{
+    Smtpd *smtpd = user;
+    HeaderAppend *append = &smtpd->transaction->append;
+
+    if (append->name)
+        header_append_add(append, data, len, ends_line, emit, user);
+    else
+        emit(user, data, len, ends_line);
+}
+
 /* A line ".x": its dot was kept, and the encoder puts another one before it. */
 static void report_malformed_dot(Session *session, const char *data, size_t len)
 {
@@ -216,7 +228,7 @@ Outcome content_piece(Session *session, const char *data, size_t len, bool ends_
         log_warning("%s: queue file size limit exceeded", smtpd_queue_id(smtpd));
         return outcome_done();
     }
-    opening_add(&transaction->opening, data, len, ends_line, emit, smtpd);
+    opening_add(&transaction->opening, data, len, ends_line, emit_opened, smtpd);
     return outcome_done();
 }
 
@@ -306,6 +318,8 @@ Outcome content_end(Session *session)
         drop(smtpd);
         return outcome;
     }
+    if (smtpd->transaction->append.name)
+        header_append_finish(&smtpd->transaction->append, emit, smtpd);
     if (!smtpd->transaction->times.content_end_ms)
         smtpd->transaction->times.content_end_ms = clock_ms();
     outcome = smtpd->service->sink->end(smtpd);

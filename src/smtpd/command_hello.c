@@ -81,6 +81,7 @@ static void log_discarded(const Smtpd *smtpd, unsigned discard)
         {EHLO_XFORWARD, "XFORWARD"}, {EHLO_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES"},
         {EHLO_STARTTLS, "STARTTLS"}, {EHLO_DSN, "DSN"},
         {EHLO_SMTPUTF8, "SMTPUTF8"}, {EHLO_CHUNKING, "CHUNKING"},
+        {EHLO_REQUIRETLS, "REQUIRETLS"},
     };
     g_autoptr(GString) words = g_string_new(NULL);
 
@@ -136,6 +137,7 @@ Outcome command_ehlo(Session *session, const char *line)
         {true, EHLO_DSN, "DSN"},
         {settings->rules.smtputf8, EHLO_SMTPUTF8, "SMTPUTF8"},
         {true, EHLO_CHUNKING, "CHUNKING"},
+        {settings->requiretls && session_tls(session), EHLO_REQUIRETLS, "REQUIRETLS"},
     };
     g_autoptr(GString) text = g_string_new(NULL);
     g_string_printf(text, "250 %s", settings->hostname);

@@ -14,6 +14,7 @@ static CommandRules rules_of(const Smtpd *smtpd)
 
     rules.smtputf8 &= !(discard & EHLO_SMTPUTF8);
     rules.dsn = !(discard & EHLO_DSN);
+    rules.requiretls = smtpd->settings->requiretls && session_tls(smtpd->session) && !(discard & EHLO_REQUIRETLS);
     return rules;
 }
 

@@ -25,6 +25,7 @@ static const struct {
     {"dsn", EHLO_DSN},
     {"smtputf8", EHLO_SMTPUTF8},
     {"chunking", EHLO_CHUNKING},
+    {"requiretls", EHLO_REQUIRETLS},
     {"silent-discard", EHLO_SILENT_DISCARD},
 };
 
@@ -83,6 +84,8 @@ static void read_protocol(Settings *settings)
     settings->hide_client_session = config_bool(config, "smtpd_hide_client_session");
     settings->ipv4 = strstr(protocols, "ipv4") || strstr(protocols, "all");
     settings->ipv6 = strstr(protocols, "ipv6") || strstr(protocols, "all");
+    settings->requiretls = config_bool(config, "requiretls_enable");
+    settings->requiretls_header = config_bool(config, "requiretls_esmtp_header");
     settings->sasl_enabled = config_bool(config, "smtpd_sasl_auth_enable");
     settings->rules = (CommandRules){
         .allow_min_user = config_bool(config, "allow_min_user"),

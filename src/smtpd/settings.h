@@ -32,6 +32,7 @@ enum {
     EHLO_CHUNKING = 1 << 13,
     EHLO_SILENT_DISCARD = 1 << 14,
     EHLO_UNKNOWN = 1 << 15, /* the table that knows cannot be asked */
+    EHLO_REQUIRETLS = 1 << 16,
 };
 
 typedef struct {
@@ -47,6 +48,7 @@ typedef struct {
     bool soft_bounce;
     bool helo_required, disable_vrfy, delay_reject, delay_open, peername_lookup, port_logging, hide_client_session;
     bool ipv4, ipv6;
+    bool requiretls, requiretls_header; /* requiretls_enable; requiretls_esmtp_header */
     bool sasl_enabled;
     struct {
         Endpoint *endpoint; /* of the authentication server; NULL: sasl_enabled is false */

@@ -2,6 +2,7 @@
 #pragma once
 #include "cleanup/cleanup.h"
 #include "dns/resolver.h"
+#include "mail/header_append.h"
 #include "mail/opening.h"
 #include "smtp/server.h"
 #include "smtp/session.h"
@@ -77,6 +78,7 @@ typedef struct {
     bool chunked; /* BDAT was used */
     bool content_begun;
     Opening opening;
+    HeaderAppend append; /* name NULL: nothing */
     bool logged_client; /* the client= line */
     gint64 arrival_us;
     char *instance;   /* for policy servers */

@@ -72,7 +72,7 @@ void transaction_begin(Smtpd *smtpd, MailCommand *mail, const char *line)
 
     transaction->mail = *mail;
     *mail = (MailCommand){0};
-    transaction->mail_line = g_strdup(line);
+    transaction->mail_line = transaction->mail.requiretls ? mail_command_without(line, "REQUIRETLS") : g_strdup(line);
     transaction->envelope = envelope;
     transaction->prepend = g_ptr_array_new_with_free_func(g_free);
     transaction->bcc = g_ptr_array_new_with_free_func(g_free);
@@ -84,6 +84,10 @@ void transaction_begin(Smtpd *smtpd, MailCommand *mail, const char *line)
     envelope->ret = transaction->mail.ret;
     envelope->envid = g_strdup(transaction->mail.envid);
     envelope->smtputf8 = transaction->mail.smtputf8;
+    envelope->requiretls = transaction->mail.requiretls;
+    /* The filter need not know REQUIRETLS: the header tells who is behind it. */
+    if (transaction->mail.requiretls && smtpd->service->sink->is_proxy && smtpd->settings->requiretls_header)
+        transaction->append = (HeaderAppend){.name = REQUIRETLS_HEADER, .value = "yes"};
     if (*smtpd->settings->content_filter)
         envelope->content_filter = g_strdup(smtpd->settings->content_filter);
     fill_origin(smtpd, &envelope->origin);
@@ -115,6 +119,7 @@ void transaction_end(Smtpd *smtpd, bool aborted)
     g_free(transaction->redirect);
     g_ptr_array_free(transaction->bcc, TRUE);
     opening_clear(&transaction->opening);
+    header_append_clear(&transaction->append);
     g_free(transaction->trace_note);
     policy_client_release(smtpd->service->policy, transaction->instance);
     g_free(transaction->instance);
