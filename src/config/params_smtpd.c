@@ -16,6 +16,8 @@ const Param param_rows_smtpd[] = {
     {"smtpd_peername_lookup", BOOL, SUPPORTED, "yes", 0, 0, NULL, NULL, "Whether client names are looked up"},
     {"smtpd_helo_required", BOOL, SUPPORTED, "no", 0, 0, NULL, NULL, "Whether MAIL needs a HELO or EHLO before it"},
     {"smtpd_recipient_limit", INT, SUPPORTED, "1000", 1, 0, NULL, NULL, "Recipients that one message may have"},
+    {"smtpd_announce_limits", BOOL, SUPPORTED, "no", 0, 0, NULL, "ours",
+     "Whether EHLO tells that number: LIMITS RCPTMAX (RFC 9422)"},
     {"smtpd_recipient_overshoot_limit", INT, SUPPORTED, "1000", 1, 0, NULL, NULL,
      "Recipients beyond smtpd_recipient_limit that are not yet counted as errors"},
     {"smtpd_soft_error_limit", INT, SUPPORTED, "10", 1, 0, NULL, NULL, "Errors after which replies are delayed"},

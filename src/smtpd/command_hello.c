@@ -74,14 +74,22 @@ static void log_discarded(const Smtpd *smtpd, unsigned discard)
         unsigned bit;
         const char *word;
     } names[] = {
-        {EHLO_8BITMIME, "8BITMIME"}, {EHLO_AUTH, "AUTH"},
-        {EHLO_ETRN, "ETRN"},         {EHLO_PIPELINING, "PIPELINING"},
-        {EHLO_SIZE, "SIZE"},         {EHLO_XVERP, "VERP"},
-        {EHLO_VRFY, "VRFY"},         {EHLO_XCLIENT, "XCLIENT"},
-        {EHLO_XFORWARD, "XFORWARD"}, {EHLO_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES"},
-        {EHLO_STARTTLS, "STARTTLS"}, {EHLO_DSN, "DSN"},
-        {EHLO_SMTPUTF8, "SMTPUTF8"}, {EHLO_CHUNKING, "CHUNKING"},
+        {EHLO_8BITMIME, "8BITMIME"},
+        {EHLO_AUTH, "AUTH"},
+        {EHLO_ETRN, "ETRN"},
+        {EHLO_PIPELINING, "PIPELINING"},
+        {EHLO_SIZE, "SIZE"},
+        {EHLO_XVERP, "VERP"},
+        {EHLO_VRFY, "VRFY"},
+        {EHLO_XCLIENT, "XCLIENT"},
+        {EHLO_XFORWARD, "XFORWARD"},
+        {EHLO_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES"},
+        {EHLO_STARTTLS, "STARTTLS"},
+        {EHLO_DSN, "DSN"},
+        {EHLO_SMTPUTF8, "SMTPUTF8"},
+        {EHLO_CHUNKING, "CHUNKING"},
         {EHLO_REQUIRETLS, "REQUIRETLS"},
+        {EHLO_LIMITS, "LIMITS"},
     };
     g_autoptr(GString) words = g_string_new(NULL);
 
@@ -117,6 +125,7 @@ Outcome command_ehlo(Session *session, const char *line)
     g_autofree char *size =
         sized ? g_strdup_printf("SIZE %" G_GINT64_FORMAT, settings->message_size_limit) : g_strdup("SIZE");
     g_autofree char *auth = g_strconcat("AUTH ", mechanisms, NULL);
+    g_autofree char *limits = g_strdup_printf("LIMITS RCPTMAX=%d", settings->recipient_limit);
     g_autofree char *old_auth = g_strconcat("AUTH=", mechanisms, NULL);
     const struct {
         bool offered;
@@ -138,6 +147,7 @@ Outcome command_ehlo(Session *session, const char *line)
         {settings->rules.smtputf8, EHLO_SMTPUTF8, "SMTPUTF8"},
         {true, EHLO_CHUNKING, "CHUNKING"},
         {settings->requiretls && session_tls(session), EHLO_REQUIRETLS, "REQUIRETLS"},
+        {settings->announce_limits, EHLO_LIMITS, limits},
     };
     g_autoptr(GString) text = g_string_new(NULL);
     g_string_printf(text, "250 %s", settings->hostname);

@@ -26,6 +26,7 @@ static const struct {
     {"smtputf8", EHLO_SMTPUTF8},
     {"chunking", EHLO_CHUNKING},
     {"requiretls", EHLO_REQUIRETLS},
+    {"limits", EHLO_LIMITS},
     {"silent-discard", EHLO_SILENT_DISCARD},
 };
 
@@ -101,6 +102,7 @@ static void read_protocol(Settings *settings)
     settings->message_size_limit = config_int(config, "message_size_limit");
     settings->queue_minfree = config_int(config, "queue_minfree");
     settings->recipient_limit = (int)config_int(config, "smtpd_recipient_limit");
+    settings->announce_limits = config_bool(config, "smtpd_announce_limits");
     settings->recipient_overshoot = (int)config_int(config, "smtpd_recipient_overshoot_limit");
     settings->forbid_unauth_pipelining = config_bool(config, "smtpd_forbid_unauth_pipelining");
     settings->bare_newline_code = (int)config_int(config, "smtpd_forbid_bare_newline_reject_code");

@@ -33,6 +33,7 @@ enum {
     EHLO_SILENT_DISCARD = 1 << 14,
     EHLO_UNKNOWN = 1 << 15, /* the table that knows cannot be asked */
     EHLO_REQUIRETLS = 1 << 16,
+    EHLO_LIMITS = 1 << 17,
 };
 
 typedef struct {
@@ -65,6 +66,7 @@ typedef struct {
     Tables *command_filter;
     gint64 message_size_limit, queue_minfree;
     int recipient_limit, recipient_overshoot;
+    bool announce_limits;
 
     BareNewline bare_newline;
     MatchList *bare_newline_exclusions;

@@ -22,6 +22,8 @@ def mta(sut):
             'soft': '-o smtpd_soft_error_limit=2 -o smtpd_error_sleep_time=1',
             'junk': '-o smtpd_junk_command_limit=5 -o smtpd_hard_error_limit=3 -o smtpd_soft_error_limit=100',
             'rcpts': '-o smtpd_recipient_limit=3 -o smtpd_recipient_overshoot_limit=2 -o smtpd_hard_error_limit=3',
+            'limits': '-o smtpd_announce_limits=yes -o smtpd_recipient_limit=3',
+            'nolimits': '-o smtpd_announce_limits=yes -o smtpd_discard_ehlo_keywords=limits',
             'short': '-o smtpd_timeout=1',
             'banner': '-o smtpd_banner=hello-$myhostname', 'noop': '-o smtpd_noop_commands=turn,send',
             'xforward': '-o smtpd_authorized_xforward_hosts=127.0.0.0/8',
@@ -72,6 +74,16 @@ def test_ehlo_xforward(mta):
     with mta.session('xforward', helo=None) as client:
         lines = EHLO[:6] + ['XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT'] + EHLO[6:]
         client.cmd('EHLO client.example', shape(mta, lines))
+
+
+@pytest.mark.gatepost_only
+def test_limits(mta):
+    with mta.session('limits', helo=None) as client:
+        client.cmd('EHLO client.example', shape(mta, EHLO + ['LIMITS RCPTMAX=3']))
+    mark = mta.log.mark()
+    with mta.session('nolimits', helo=None) as client:
+        client.cmd('EHLO client.example', shape(mta, EHLO))
+    mta.log.wait('discarding EHLO keywords: LIMITS', mark, 'smtpd')
 
 
 def test_discard_by_address(mta):
