@@ -26,6 +26,7 @@ typedef struct {
     const Config *config;
     Quarantine *quarantine;
     QuarantineRelease release;
+    HopTls *tls;
     bool failed; /* something was not done; it was said */
 } Command;
 
@@ -290,6 +291,9 @@ static char *caller_name(void)
 static Resolver *prepare_release(Command *command, const char *who, GError **error)
 {
     const Config *config = command->config;
+
+    if (!hop_tls_open(config, "filter_tls_security_level", &command->tls, error))
+        return NULL;
     const char *nexthop =
         command->options->nexthop ? command->options->nexthop : config_string(config, "quarantine_nexthop");
 
@@ -300,6 +304,7 @@ static Resolver *prepare_release(Command *command, const char *who, GError **err
         .nexthop = *nexthop ? nexthop : NULL,
         .hostname = config_string(config, "myhostname"),
         .timeout_ms = config_seconds(config, "filter_timeout") * 1000,
+        .tls = command->tls,
         .who = who,
         .recipient = command->options->filter.recipient,
         .force = command->options->force,
@@ -331,6 +336,7 @@ static int run(Command *command)
     int status = !command->quarantine ? EX_UNAVAILABLE : command->failed ? 1 : 0;
     quarantine_free(command->quarantine);
     resolver_free(resolver);
+    hop_tls_free(command->tls);
     return status;
 }
 

@@ -24,6 +24,10 @@ const Param param_rows_proxy[] = {
      "How long a connection to the filter is kept without a message; it occupies a filter process"},
     {"smtpd_proxy_pipelining", BOOL, SUPPORTED, "no", 0, 0, NULL, "ours",
      "Send commands together to a filter that offers PIPELINING"},
+    {"smtpd_proxy_tls_security_level", STRING, SUPPORTED, "", 0, 0, NULL, "ours",
+     "Whether the filter is spoken to with TLS: a level, and attributes as in smtp_tls_policy_maps; smtp_tls_... say "
+     "the "
+     "rest"},
     {"smtpd_content_memory_limit", INT, SUPPORTED, "67108864", 0, G_MAXINT64, NULL, "ours",
      "Octets of messages that a service with speed_adjust holds in memory, the rest on disk; 0 for no limit"},
     {"filter_content_memory_limit", INT, SUPPORTED, "67108864", 0, G_MAXINT64, NULL, "ours",
@@ -33,6 +37,8 @@ const Param param_rows_proxy[] = {
      "Clients that the filter service serves"},
     {"filter_timeout", TIME, SUPPORTED, "$smtpd_proxy_timeout", 1, 0, NULL, "ours",
      "Time limit of a connect, read or write with the filter's next hop"},
+    {"filter_tls_security_level", STRING, SUPPORTED, "", 0, 0, NULL, "ours",
+     "The same for the filter service's next hop, and for release from the quarantine"},
     {"filter_inspectors", RAW, SUPPORTED, "", 0, 0, NULL, "ours",
      "What looks at mail in the filter, in order: { KIND: attribute=value, ... }, and so on"},
     {"filter_deadline", TIME, SUPPORTED, "50s", 1, 0, NULL, "ours",

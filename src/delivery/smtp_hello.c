@@ -26,7 +26,6 @@ static void take_offer(SmtpSession *session, const char *line, const GPtrArray *
             return; /* as Postfix has it */
         session->size_max = g_ascii_strtoull(words[1], NULL, 10);
     }
-    session->starttls |= g_ascii_strcasecmp(words[0], "STARTTLS") == 0;
     session->offers |= offer_find(words[0]);
     if (g_ascii_strcasecmp(words[0], "XFORWARD") == 0)
         session->xforward = xforward_offer_parse(line);
@@ -85,7 +84,6 @@ static bool say_hello(SmtpSession *session, bool extended)
 
     session->offers = session->xforward = 0;
     session->size_max = 0;
-    session->starttls = false;
     smtp_set_timeout(session, "smtp_helo_timeout");
 
     if (extended && !client_command(session->client, &session->reply, &error, "EHLO %s", name))
@@ -154,11 +152,11 @@ static bool upgrade(SmtpSession *session, bool extended)
     g_autoptr(GError) error = NULL;
 
     if (session->policy->level == TLS_LEVEL_NONE) {
-        if (session->starttls && config_bool(session->smtp->config, "smtp_tls_note_starttls_offer"))
+        if (session->offers & OFFER_STARTTLS && config_bool(session->smtp->config, "smtp_tls_note_starttls_offer"))
             log_info("Host offered STARTTLS: [%s]", session->peer->host);
         return true;
     }
-    if (!session->starttls)
+    if (!(session->offers & OFFER_STARTTLS))
         return !is_required(session) || not_offered(session);
     smtp_set_timeout(session, "smtp_starttls_timeout");
     if (!client_command(session->client, &session->reply, &error, "STARTTLS"))

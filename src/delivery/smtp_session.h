@@ -17,7 +17,6 @@ typedef struct {
     unsigned offers;   /* OFFER_ set */
     guint64 size_max;  /* of SIZE; 0: not told */
     unsigned xforward; /* XForward attributes offered */
-    bool starttls;     /* offered */
     bool last;         /* no other address will be tried */
     bool begun;        /* MAIL was sent, and what came of it has no end yet */
     bool data_sent;    /* DATA went out with the envelope: its reply is still to be read */

@@ -2,8 +2,7 @@
 #include "delivery/smtp_tls.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/sandbox.h"
-#include "smtp/tls_settings.h"
+#include "smtp/hop_tls.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -32,17 +31,6 @@ static void kept_session_free(void *data)
     g_free(kept);
 }
 
-static TlsContext *make_context(const Config *config, GError **error)
-{
-    TlsSettings settings;
-
-    if (!tls_settings_read(config, "smtp", TLS_CLIENT, false, false, &settings, error))
-        return NULL;
-    TlsContext *context = tls_context_new(&settings.options, NULL, error);
-    tls_settings_clear(&settings);
-    return context;
-}
-
 bool smtp_tls_open(const Config *config, SmtpTls **ret_tls, GError **error)
 {
     g_autoptr(TlsPolicies) policies = tls_policies_new(config, error);
@@ -52,10 +40,7 @@ bool smtp_tls_open(const Config *config, SmtpTls **ret_tls, GError **error)
         return false;
     if (tls_policies_are_none(policies) && !config_bool(config, "requiretls_enable"))
         return true;
-    if (!tls_library_init(config_string(config, "tls_config_file"), config_string(config, "tls_config_name"), error))
-        return false;
-    sandbox_will_use(config_string(config, "smtp_tls_CApath"), SANDBOX_READ); /* read as certificates need it */
-    TlsContext *context = make_context(config, error);
+    TlsContext *context = hop_tls_context(config, error);
     if (!context)
         return false;
     SmtpTls *tls = *ret_tls = g_new0(SmtpTls, 1);
@@ -77,11 +62,6 @@ bool smtp_tls_policy(const SmtpTls *tls, const char *nexthop, TlsLevel least, Tl
 }
 
 /* ---- sessions ---- */
-
-static bool is_good_enough(TlsLevel level, Tls *connection)
-{
-    return level < TLS_LEVEL_FINGERPRINT || tls_facts(connection)->peer == TLS_PEER_VERIFIED;
-}
 
 static void append_words(GString *key, char **words)
 {
@@ -124,7 +104,7 @@ void smtp_tls_end(SmtpTls *tls, const SmtpTlsPeer *peer, const Client *client)
     Tls *connection = client_tls(client);
     TlsSession *session = tls && tls->wants_sessions && connection ? tls_take_session(connection) : NULL;
 
-    if (session && !is_good_enough(peer->policy->level, connection))
+    if (session && !hop_tls_is_good_enough(connection, peer->policy->level))
         g_clear_pointer(&session, tls_session_free); /* it would be as bad when it is resumed */
     if (!session)
         return;
@@ -139,32 +119,13 @@ void smtp_tls_end(SmtpTls *tls, const SmtpTlsPeer *peer, const Client *client)
 
 /* ---- handshake ---- */
 
-static bool expect(Tls *connection, const SmtpTlsPeer *peer, GError **error)
-{
-    const TlsPolicy *policy = peer->policy;
-    g_auto(GStrv) names = tls_policy_names(policy, peer->domain, peer->host);
-    g_autofree char *server_name = tls_policy_server_name(policy, peer->domain, peer->host);
-
-    if (!tls_limit(connection, &policy->protocols, policy->ciphers, error))
-        return false;
-    if (policy->level == TLS_LEVEL_FINGERPRINT)
-        tls_expect_fingerprints(connection, (const char *const *)policy->match);
-    else if (policy->level > TLS_LEVEL_FINGERPRINT)
-        tls_expect_names(connection, (const char *const *)names);
-    if (*policy->trust_anchors && !tls_trust_only(connection, (const char *const *)policy->trust_anchors, error))
-        return false;
-    if (server_name && !tls_set_server_name(connection, server_name))
-        log_warning("%s: no host name that can be sent: %s", peer->relay, server_name);
-    return true;
-}
-
 bool smtp_tls_start(SmtpTls *tls, const SmtpTlsPeer *peer, Client *client, const char **ret_why)
 {
     Tls *connection = tls_new(tls->context, client_fd(client), peer->relay);
     g_autoptr(GError) error = NULL;
 
     *ret_why = "Cannot start TLS: handshake failure";
-    if (!expect(connection, peer, &error)) {
+    if (!hop_tls_expect(connection, peer->policy, peer->domain, peer->host, peer->relay, &error)) {
         log_warning("%s: %s: aborting TLS session", peer->relay, error->message);
         tls_free(connection);
         return false;
@@ -176,5 +137,5 @@ bool smtp_tls_start(SmtpTls *tls, const SmtpTlsPeer *peer, Client *client, const
         return false;
     tls_log_established(connection);
     *ret_why = "Server certificate not verified";
-    return is_good_enough(peer->policy->level, connection);
+    return hop_tls_is_good_enough(connection, peer->policy->level);
 }

@@ -29,6 +29,8 @@ static bool open_nexthop(RelayService *service, GError **error)
         g_prefix_error(error, "filter_nexthop: ");
         return false;
     }
+    if (!hop_tls_open(config, "filter_tls_security_level", &service->nexthop_tls, error))
+        return false;
     service->resolver = resolver_open(config, RESOLVER_TIMEOUT, error);
     return service->resolver != NULL;
 }
@@ -155,6 +157,7 @@ static void release(RelayService *service)
     resolver_free(service->resolver);
     match_list_free(service->authorized);
     endpoint_free(service->nexthop);
+    hop_tls_free(service->nexthop_tls);
     config_free(service->config);
 }
 

@@ -12,6 +12,7 @@
 #include "quarantine/quarantine.h"
 #include "smtp/client_wait.h"
 #include "smtp/dial.h"
+#include "smtp/hop_tls.h"
 #include "smtp/server.h"
 #include "smtp/session.h"
 #include "table/match.h"
@@ -24,6 +25,7 @@ typedef struct {
     Resolver *resolver;
     Gate *gate; /* dialogues with the next hop, and inspections */
     Endpoint *nexthop;
+    HopTls *nexthop_tls; /* NULL: none */
     const char *inet_protocols;
     gint64 timeout_ms;
     guint64 size_max;      /* octets of a message that is held back (message_size_limit) */

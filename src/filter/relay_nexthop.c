@@ -12,6 +12,8 @@ void relay_log_failure(const Relay *relay, const GError *error)
 
     if (g_error_matches(error, CLIENT_ERROR, CLIENT_ERROR_CONNECT))
         log_warning("connect to next hop %s: %s%s", name, error->message, trace);
+    else if (g_error_matches(error, CLIENT_ERROR, CLIENT_ERROR_TLS))
+        log_warning("next hop %s: %s%s", name, error->message, trace);
     else if (g_error_matches(error, CLIENT_ERROR, CLIENT_ERROR_TIMEOUT))
         log_warning("timeout talking to next hop %s%s", name, trace);
     else
@@ -61,6 +63,20 @@ Reply *relay_exchange(Relay *relay, const char *line)
     return reply_new(RELAY_FAILED);
 }
 
+/* filter_tls_security_level. Afterwards *reply is what our client is told of the next hop. */
+static void secure_nexthop(Relay *relay, const char *hello, Reply **reply)
+{
+    const RelayService *service = relay->service;
+    g_autoptr(GError) error = NULL;
+
+    if (hop_tls_upgrade(service->nexthop_tls, relay->nexthop, service->nexthop, hello, reply, &error))
+        return;
+    relay_log_failure(relay, error);
+    relay_drop_nexthop(relay);
+    reply_free(*reply);
+    *reply = reply_new(RELAY_FAILED);
+}
+
 Reply *relay_hello(Relay *relay, const char *line)
 {
     g_autofree char *hello = g_strdup(line); /* it may be relay->hello */
@@ -68,6 +84,8 @@ Reply *relay_hello(Relay *relay, const char *line)
 
     if (!reply)
         reply = relay_exchange(relay, hello);
+    if (relay->nexthop && reply_is(reply, 2) && !client_tls(relay->nexthop))
+        secure_nexthop(relay, hello, &reply);
     g_free(relay->hello);
     relay->hello = reply_is(reply, 2) ? g_steal_pointer(&hello) : NULL;
     relay->pipelining = reply_is(reply, 2) && (offers_in(reply_text(reply)) & OFFER_PIPELINING);

@@ -23,6 +23,7 @@ typedef struct {
     QuarantineRecord *record;
     GArray *chosen; /* guint: numbers of recipients */
     Content *content;
+    Endpoint *endpoint; /* of nexthop, once connected */
     Client *client;
     Reply *reply;
 } Releasing;
@@ -139,14 +140,26 @@ static bool connect_nexthop(Releasing *releasing, GError **error)
 
     if (!*releasing->nexthop)
         return fail(error, "%s: no next hop is known: set quarantine_nexthop, or name one", releasing->record->id);
-    g_autoptr(Endpoint) endpoint = endpoint_parse(releasing->nexthop, release->base_dir, 0, error);
-    if (!endpoint)
+    releasing->endpoint = endpoint_parse(releasing->nexthop, release->base_dir, 0, error);
+    if (!releasing->endpoint)
         return false;
-    releasing->client = dial(release->resolver, endpoint, release->families, peer, release->timeout_ms, &why);
+    releasing->client =
+        dial(release->resolver, releasing->endpoint, release->families, peer, release->timeout_ms, &why);
     if (!releasing->client)
         return nexthop_failed(releasing, "connect", why->message, error);
     bool greeted = client_read_reply(releasing->client, &releasing->reply, &why);
     return expect(releasing, greeted, "greeting", 2, why, error);
+}
+
+/* filter_tls_security_level: where it says so, hello is said once more. */
+static bool start_tls(Releasing *releasing, const char *hello, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    bool good = hop_tls_upgrade(releasing->release->tls, releasing->client, releasing->endpoint, hello,
+                                &releasing->reply, &why);
+
+    return good ? expect(releasing, true, hello, 2, NULL, error)
+                : nexthop_failed(releasing, "TLS", why->message, error);
 }
 
 static bool say_hello(Releasing *releasing, unsigned *ret_offers, GError **error)
@@ -154,7 +167,7 @@ static bool say_hello(Releasing *releasing, unsigned *ret_offers, GError **error
     g_autofree char *hello = g_strdup_printf("EHLO %s", releasing->release->hostname);
     g_autofree char *warning = NULL;
 
-    if (!say(releasing, hello, 2, error))
+    if (!say(releasing, hello, 2, error) || !start_tls(releasing, hello, error))
         return false;
     *ret_offers = offers_in(reply_text(releasing->reply));
     g_autoptr(GPtrArray) commands =
@@ -322,6 +335,7 @@ bool quarantine_release(Quarantine *quarantine, const char *typed, const Quarant
         releasing.nexthop = release->nexthop ? release->nexthop : releasing.record->nexthop;
     bool done = opened && choose_recipients(&releasing, error) && release_chosen(&releasing, ret_reply, error);
     client_free(releasing.client);
+    endpoint_free(releasing.endpoint);
     reply_free(releasing.reply);
     content_free(releasing.content);
     quarantine_record_free(releasing.record);

@@ -8,6 +8,7 @@
 #pragma once
 #include "dns/resolver.h"
 #include "quarantine/quarantine.h"
+#include "smtp/hop_tls.h"
 
 typedef struct {
     Resolver *resolver;
@@ -16,6 +17,7 @@ typedef struct {
     const char *nexthop;   /* host:port, unix:path; NULL: where the filter would have sent it */
     const char *hostname;  /* for EHLO */
     gint64 timeout_ms;     /* of a connect, read or write */
+    const HopTls *tls;     /* filter_tls_security_level; NULL: none */
     const char *who;       /* kept with the message */
     const char *recipient; /* only to recipients that quarantine_matches(); NULL: all. Not those that have it already */
     bool force;            /* also to those that have it, or may have */

@@ -406,7 +406,7 @@ static ClientStatus end_handshake(Client *client, TlsStatus status, GError **err
 {
     tls_log_failure(client->tls, status);
     client->failed = true;
-    g_set_error_literal(error, CLIENT_ERROR, CLIENT_ERROR_TLS, "handshake failure");
+    g_set_error_literal(error, CLIENT_ERROR, CLIENT_ERROR_TLS, "Cannot start TLS: handshake failure");
     return CLIENT_FAILED;
 }
 

@@ -15,7 +15,7 @@ typedef enum {
     CLIENT_ERROR_CONNECT, /* text: errno's text alone */
     CLIENT_ERROR_LOST,    /* end of input, reset, broken pipe */
     CLIENT_ERROR_TIMEOUT,
-    CLIENT_ERROR_TLS, /* no handshake; why is logged */
+    CLIENT_ERROR_TLS, /* no handshake; why is logged. The text is for the log */
 } ClientError;
 #define CLIENT_ERROR (client_error_quark())
 GQuark client_error_quark(void);

@@ -15,6 +15,7 @@ unsigned offer_find(const char *keyword)
                     {"SIZE", OFFER_SIZE},
                     {"DSN", OFFER_DSN},
                     {"SMTPUTF8", OFFER_SMTPUTF8},
+                    {"STARTTLS", OFFER_STARTTLS},
                     {"REQUIRETLS", OFFER_REQUIRETLS}};
 
     for (size_t i = 0; i < G_N_ELEMENTS(keywords); i++)

@@ -9,7 +9,8 @@ enum {
     OFFER_SIZE = 4,
     OFFER_DSN = 8,
     OFFER_SMTPUTF8 = 16,
-    OFFER_REQUIRETLS = 32, /* means nothing outside of TLS: that is for the caller to see */
+    OFFER_STARTTLS = 32,
+    OFFER_REQUIRETLS = 64, /* means nothing outside of TLS: that is for the caller to see */
 };
 
 unsigned offer_find(const char *keyword);   /* of EHLO's reply, in any letter case: an OFFER_, or 0 */

@@ -1,13 +1,11 @@
-/* tls_policy.c - the policy of one next hop, from the words of main.cf and of policy tables. */
+/* tls_policy.c - the policy of one next hop, from its words. */
 #include "smtp/tls_policy.h"
 #include "base/fail.h"
 #include "base/log.h"
-#include "base/sandbox.h"
-#include "table/table.h"
 
 #include <string.h>
 
-#define BLANKS " \t\r\n,"
+#define BLANKS TLS_POLICY_BLANKS
 #define MATCHES_MAX 100 /* patterns, fingerprints or files of one policy */
 
 static const struct {
@@ -60,7 +58,7 @@ static bool find_level(const char *word, TlsLevel *ret_level, GError **error)
     return fail(error, "invalid security level \"%s\"", word);
 }
 
-static const char *level_name(TlsLevel level)
+const char *tls_level_name(TlsLevel level)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(levels); i++)
         if (levels[i].level == level && !levels[i].known_only)
@@ -91,7 +89,7 @@ static bool set_once(char **value, const char *name, const char *text, GError **
 
 static bool not_at_level(const char *name, TlsLevel level, GError **error)
 {
-    return fail(error, "attribute \"%s\" invalid at security level \"%s\"", name, level_name(level));
+    return fail(error, "attribute \"%s\" invalid at security level \"%s\"", name, tls_level_name(level));
 }
 
 static bool take_attribute(Attributes *attributes, TlsLevel level, const char *name, const char *value, GError **error)
@@ -179,7 +177,7 @@ static bool add_defaults(Attributes *attributes, const TlsPolicyDefaults *defaul
     if (!fits)
         return fail(error, "more than %d patterns or files", MATCHES_MAX);
     if (attributes->match->len == 0 && level >= TLS_LEVEL_FINGERPRINT)
-        return fail(error, "nothing to match at security level \"%s\"", level_name(level));
+        return fail(error, "nothing to match at security level \"%s\"", tls_level_name(level));
     return true;
 }
 
@@ -257,148 +255,4 @@ char *tls_policy_server_name(const TlsPolicy *policy, const char *domain, const 
     else if (g_ascii_strcasecmp(name, "nexthop") == 0)
         name = domain;
     return *name && !g_hostname_is_ip_address(name) ? g_strdup(name) : NULL;
-}
-
-/* ---- tables ---- */
-
-struct TlsPolicies {
-    TlsPolicyDefaults defaults;
-    const char *level; /* of main.cf, for all others */
-    Tables *tables;
-};
-
-/* smtp_tls_security_level, or what its old forms mean. */
-static const char *general_level(const Config *config)
-{
-    const char *level = config_string(config, "smtp_tls_security_level");
-
-    if (*level)
-        return level;
-    if (config_bool(config, "smtp_enforce_tls"))
-        return config_bool(config, "smtp_tls_enforce_peername") ? "verify" : "encrypt";
-    return config_bool(config, "smtp_use_tls") ? "may" : "none";
-}
-
-static TlsPolicyDefaults read_defaults(const Config *config)
-{
-    return (TlsPolicyDefaults){.grades = {.high = config_string(config, "tls_high_cipherlist"),
-                                          .medium = config_string(config, "tls_medium_cipherlist"),
-                                          .null = config_string(config, "tls_null_cipherlist")},
-                               .protocols = config_string(config, "smtp_tls_protocols"),
-                               .mandatory_protocols = config_string(config, "smtp_tls_mandatory_protocols"),
-                               .ciphers = config_string(config, "smtp_tls_ciphers"),
-                               .mandatory_ciphers = config_string(config, "smtp_tls_mandatory_ciphers"),
-                               .exclude = config_string(config, "smtp_tls_exclude_ciphers"),
-                               .mandatory_exclude = config_string(config, "smtp_tls_mandatory_exclude_ciphers"),
-                               .verify_match = config_string(config, "smtp_tls_verify_cert_match"),
-                               .secure_match = config_string(config, "smtp_tls_secure_cert_match"),
-                               .fingerprint_match = config_string(config, "smtp_tls_fingerprint_cert_match"),
-                               .trust_anchors = config_string(config, "smtp_tls_trust_anchor_file"),
-                               .server_name = config_string(config, "smtp_tls_servername")};
-}
-
-static void will_read_beside(const char *file)
-{
-    g_autofree char *directory = g_path_get_dirname(file);
-
-    sandbox_will_use(directory, SANDBOX_READ);
-}
-
-static bool will_read_anchors(void *context, const char *key, const char *value)
-{
-    g_auto(GStrv) words = g_strsplit_set(value, BLANKS, -1);
-
-    for (char **word = words; *word; word++)
-        if (g_str_has_prefix(*word, "tafile=") && (*word)[7] == '/')
-            will_read_beside(*word + 7);
-    return true;
-}
-
-/* Trust anchors are read when a connection wants them: by then the sandbox lets in nobody who has not said so. */
-static void announce_files(const TlsPolicies *policies)
-{
-    g_autoptr(GPtrArray) anchors = config_split(policies->defaults.trust_anchors);
-
-    for (guint i = 0; i < anchors->len; i++)
-        will_read_beside(g_ptr_array_index(anchors, i));
-    for (guint i = 0; i < tables_count(policies->tables); i++) {
-        const Table *table = tables_get(policies->tables, i);
-        g_autoptr(GError) cannot_list = NULL; /* patterns cannot; what cannot be read is logged with each lookup */
-        g_autoptr(Table) listed =
-            table_blocks(table) ? NULL : table_open_strict(table_spec(table), false, &cannot_list);
-        if (listed)
-            table_walk(listed, will_read_anchors, NULL, NULL);
-    }
-}
-
-TlsPolicies *tls_policies_new(const Config *config, GError **error)
-{
-    g_autoptr(TlsPolicies) policies = g_new0(TlsPolicies, 1);
-    TlsPolicy policy;
-
-    policies->defaults = read_defaults(config);
-    policies->level = general_level(config);
-    if (!tls_policy_parse(policies->level, &policies->defaults, "smtp_tls_security_level", &policy, error)) {
-        g_prefix_error(error, "smtp_tls_security_level = %s: ", policies->level);
-        return NULL;
-    }
-    tls_policy_clear(&policy);
-    policies->tables = tables_open(config_string(config, "smtp_tls_policy_maps"), error);
-    if (!policies->tables)
-        return NULL;
-    announce_files(policies);
-    return g_steal_pointer(&policies);
-}
-
-void tls_policies_free(TlsPolicies *policies)
-{
-    if (!policies)
-        return;
-    tables_free(policies->tables);
-    g_free(policies);
-}
-
-bool tls_policies_are_none(const TlsPolicies *policies)
-{
-    return tables_is_empty(policies->tables) && g_ascii_strcasecmp(policies->level, "none") == 0;
-}
-
-/* The next hop as it stands; of a bare domain the parents, too, each with a dot in front. */
-static TableResult look_up(const TlsPolicies *policies, const char *nexthop, char **ret_text)
-{
-    TableResult result = tables_lookup(policies->tables, nexthop, ret_text);
-    bool is_domain = !strpbrk(nexthop, "[]:/");
-
-    for (const char *at = strchr(nexthop, '.'); is_domain && at && result == TABLE_ABSENT; at = strchr(at + 1, '.'))
-        result = tables_lookup_part(policies->tables, at, ret_text);
-    return result;
-}
-
-bool tls_policy_find(const TlsPolicies *policies, const char *nexthop, TlsPolicy *ret_policy)
-{
-    g_autofree char *what = g_strdup_printf("smtp_tls_policy_maps, next-hop destination \"%s\"", nexthop);
-    g_autofree char *text = NULL;
-    g_autoptr(GError) error = NULL;
-
-    *ret_policy = (TlsPolicy){0};
-    TableResult result = look_up(policies, nexthop, &text);
-    if (result == TABLE_FAILED)
-        return false;
-    if (tls_policy_parse(result == TABLE_FOUND ? text : policies->level, &policies->defaults, what, ret_policy, &error))
-        return true;
-    log_warning("%s: %s", what, error->message);
-    return false;
-}
-
-bool tls_policy_raise(const TlsPolicies *policies, TlsLevel least, TlsPolicy *policy)
-{
-    g_autoptr(GError) error = NULL;
-
-    if (policy->level >= least || (policy->level == TLS_LEVEL_FINGERPRINT && least <= TLS_LEVEL_SECURE))
-        return true;
-    tls_policy_clear(policy);
-    if (tls_policy_parse(level_name(least), &policies->defaults, "smtp_tls_security_level", policy, &error))
-        return true;
-    log_warning("security level %s: %s", level_name(least), error->message);
-    return false;
 }

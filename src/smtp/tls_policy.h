@@ -25,6 +25,8 @@ typedef struct {
     char *server_name;    /* "": none is sent; "hostname", "nexthop", or a name */
 } TlsPolicy;
 void tls_policy_clear(TlsPolicy *policy);
+const char *tls_level_name(TlsLevel level);
+#define TLS_POLICY_BLANKS " \t\r\n," /* between the words of a policy */
 
 /* What main.cf says where a policy does not. Texts as they stand there. */
 typedef struct {
@@ -47,6 +49,11 @@ char **tls_policy_names(const TlsPolicy *policy, const char *domain, const char 
 /* The name for tls_set_server_name(). NULL: none. Caller frees. */
 char *tls_policy_server_name(const TlsPolicy *policy, const char *domain, const char *host);
 
+/* Of a peer that has a parameter of its own for it (""="none"), with a level and attributes as they stand in
+ * smtp_tls_policy_maps; smtp_tls_... say the rest. Tells the sandbox of directories with trust anchors. False: error.
+ */
+bool tls_policy_of_parameter(const Config *config, const char *parameter, TlsPolicy *ret_policy, GError **error);
+
 typedef struct TlsPolicies TlsPolicies;
 /* Opens tables and checks what main.cf says; tells the sandbox of directories with trust anchors, as far as tables can
  * be listed. Constant afterwards; config must outlive it. */
@@ -57,6 +64,6 @@ bool tls_policies_are_none(const TlsPolicies *policies); /* nothing asks for TLS
 /* nexthop: verbatim. Blocks where a table does. False: the policy cannot be told (logged): mail must wait. */
 bool tls_policy_find(const TlsPolicies *policies, const char *nexthop, TlsPolicy *ret_policy);
 /* For one message of which more is asked: a policy that promises less than the level becomes main.cf's of that level.
- * One that knows the server by its fingerprint promises as much as SECURE; VERIFY does not, where the name of the server
- * comes from DNS. False: as above. */
+ * One that knows the server by its fingerprint promises as much as SECURE; VERIFY does not, where the name of the
+ * server comes from DNS. False: as above. */
 bool tls_policy_raise(const TlsPolicies *policies, TlsLevel least, TlsPolicy *policy);

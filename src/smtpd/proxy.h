@@ -11,14 +11,23 @@
 #include "smtp/client_wait.h"
 #include "smtpd/state.h"
 
-typedef enum { PROXY_CONNECT, PROXY_GREETING, PROXY_EHLO, PROXY_PREFACE, PROXY_OPEN } ProxyStage;
+typedef enum {
+    PROXY_CONNECT,
+    PROXY_GREETING,
+    PROXY_EHLO,
+    PROXY_STARTTLS,  /* if smtpd_proxy_tls_security_level wants it, */
+    PROXY_HANDSHAKE, /* as this and the next */
+    PROXY_SECURED,   /* EHLO once more */
+    PROXY_PREFACE,
+    PROXY_OPEN
+} ProxyStage;
 
 /* A connection with the filter, and what is known of it. */
 typedef struct {
     Client *client;           /* NULL: none */
     const Settings *settings; /* whose filter it is */
     unsigned xforward;        /* the attributes that it offers to take */
-    bool pipelining;          /* it offers that */
+    unsigned offers;          /* OFFER_ set of its EHLO */
     int messages;             /* that went there, the present one too */
 } ProxyLink;
 
@@ -32,7 +41,7 @@ typedef struct {
     bool resets;        /* the connection was kept: RSET is first */
     bool replaceable;   /* and may still be replaced by a new one */
     ClientWatch watch;
-    bool in_content, odd;
+    bool in_handshake, in_content, odd;
     bool closed; /* MAIL or what is before it was refused: the next recipient may find a filter */
     bool lost;   /* the filter hung up behind that: no new one in this message */
     bool failed; /* content did not get through */

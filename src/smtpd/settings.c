@@ -248,7 +248,7 @@ static bool read_proxy(Settings *settings, int maxproc, GError **error)
     endpoint_announce(settings->proxy);
     if (!settings->proxy)
         g_prefix_error(error, "smtpd_proxy_filter: ");
-    return settings->proxy != NULL;
+    return settings->proxy && hop_tls_open(config, "smtpd_proxy_tls_security_level", &settings->proxy_tls, error);
 }
 
 static bool read_sasl(Settings *settings, GError **error)
@@ -358,6 +358,7 @@ void settings_free(Settings *settings)
     match_list_free(settings->sasl.exceptions);
     endpoint_free(settings->sasl.endpoint);
     endpoint_free(settings->proxy);
+    hop_tls_free(settings->proxy_tls);
     tls_server_clear(&settings->tls);
     config_free(settings->config);
     g_free(settings);

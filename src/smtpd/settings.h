@@ -9,6 +9,7 @@
 #include "sasl/sasl.h"
 #include "smtp/command.h"
 #include "smtp/decoder.h"
+#include "smtp/hop_tls.h"
 #include "smtp/session.h"
 #include "smtpd/tls.h"
 #include "table/match.h"
@@ -86,7 +87,8 @@ typedef struct {
 
     TlsServer tls;
 
-    Endpoint *proxy; /* NULL: no smtpd_proxy_filter */
+    Endpoint *proxy;   /* NULL: no smtpd_proxy_filter */
+    HopTls *proxy_tls; /* NULL: none */
     const char *proxy_ehlo;
     gint64 proxy_timeout_ms, proxy_wait_ms;
     bool speed_adjust, proxy_trace;

@@ -1,13 +1,12 @@
 """REQUIRETLS (RFC 8689): who is offered it, what of it reaches the filter, and that no next hop gets such mail without the promise."""
 import os
 import re
-import ssl
 
 import pytest
 from harness.instance import AFTER
 from harness.maildir import parse
 from harness.peer import CLOSE
-from harness.tls import Authority, starttls
+from harness.tls import Authority, is_secure, start_server, starttls
 
 pytestmark = pytest.mark.gatepost_only  # Postfix has it since 3.11
 
@@ -147,19 +146,12 @@ def test_no_header_where_none_is_wanted(mta, authority):
 # --- the promise --------------------------------------------------------------------------------------------------------------
 
 def script(kind, authority):
-    def wrap(connection):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(authority.path('good.chain'))
-        connection.sock.sendall(b'220 go on\r\n')
-        connection.sock = context.wrap_socket(connection.sock, server_side=True)
-        connection.file = connection.sock.makefile('rb')
-
     def hello(connection):
-        promise = kind == 'promise' or (kind == 'liar' and not isinstance(connection.sock, ssl.SSLSocket))
+        promise = kind == 'promise' or (kind == 'liar' and not is_secure(connection))
         return '250-sink.test\n250-REQUIRETLS\n250 STARTTLS' if promise else '250-sink.test\n250 STARTTLS'
     if kind.startswith('plain'):
         return {'EHLO': '250-sink.test\n250 REQUIRETLS' if 'promise' in kind else '250 sink.test'}
-    return {'EHLO': hello, 'STARTTLS': CLOSE if kind == 'broken' else wrap}
+    return {'EHLO': hello, 'STARTTLS': CLOSE if kind == 'broken' else start_server(authority.path('good.chain'))}
 
 
 def outcome(name, result):

@@ -74,3 +74,19 @@ def starttls(client, context, **kwargs):
 def connect_tls(mta, service, context, **kwargs):
     """To a port where TLS comes first."""
     return secure(Client(('127.0.0.1', mta.port(service))), context, **kwargs)
+
+
+def start_server(chain, reply=b'220 go on\r\n'):
+    """For a Sink's script: says reply, and goes on inside TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+
+    def start(connection):
+        connection.sock.sendall(reply)
+        connection.sock = context.wrap_socket(connection.sock, server_side=True)
+        connection.file = connection.sock.makefile('rb')
+    return start
+
+
+def is_secure(connection):
+    return isinstance(connection.sock, ssl.SSLSocket)
