@@ -7,7 +7,7 @@
  *
  * Before root, or the root directory, is given up, everybody says what he will want later. Directories are opened
  * then and there, and a rule holds for all beneath; files have no rules, as they may be replaced. What is open already
- * stays usable, sockets in the file system may be connected to, and /dev/null is for everybody.
+ * stays usable, sockets in the file system may be connected to, and /dev/null and /dev/urandom are for everybody.
  *
  * For a process that has one thread. Under the sanitizers there are no fences around files, and fewer calls are
  * refused: they look at their own process from outside. */

@@ -184,8 +184,10 @@ static bool add_directories(int ruleset, uint64_t handled)
         const Directory *directory = &g_array_index(directories, Directory, i);
         done &= add_beneath(ruleset, directory->fd, rights[directory->access] & handled);
     }
-    auto_fd null = open("/dev/null", O_PATH | O_CLOEXEC); /* a file, but one that nobody replaces */
-    return done && (null < 0 || add_beneath(ruleset, null, (FS_READ_FILE | FS_WRITE_FILE | FS_TRUNCATE) & handled));
+    auto_fd null = open("/dev/null", O_PATH | O_CLOEXEC); /* these two are files, but nobody replaces them */
+    auto_fd random = open("/dev/urandom", O_PATH | O_CLOEXEC);
+    return done && (null < 0 || add_beneath(ruleset, null, (FS_READ_FILE | FS_WRITE_FILE | FS_TRUNCATE) & handled)) &&
+           (random < 0 || add_beneath(ruleset, random, FS_READ_FILE & handled));
 }
 
 static bool add_port(int ruleset, guint16 port, uint64_t allowed)

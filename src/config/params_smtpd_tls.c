@@ -51,7 +51,7 @@ const Param param_rows_smtpd_tls[] = {
     {"smtpd_sasl_type", STRING, SUPPORTED, "cyrus", 1, 0, NULL, NULL, "Kind of the authentication service"},
     {"smtpd_sasl_path", STRING, SUPPORTED, "smtpd", 1, 0, NULL, NULL, "Where the authentication service is"},
     {"smtpd_sasl_service", STRING, SUPPORTED, "smtp", 1, 0, NULL, NULL, "Service name given to it"},
-    {"smtpd_sasl_local_domain", STRING, UNSUPPORTED, "", 0, 0, NULL, NULL, "Realm"},
+    {"smtpd_sasl_local_domain", STRING, SUPPORTED, "", 0, 0, NULL, NULL, "Realm of logins that name none, with Cyrus SASL"},
     {"smtpd_sasl_security_options", STRING, SUPPORTED, "noanonymous", 0, 0, NULL, NULL,
      "Mechanisms that are left out, by property"},
     {"smtpd_sasl_tls_security_options", STRING, SUPPORTED, "$smtpd_sasl_security_options", 0, 0, NULL, NULL,
@@ -65,6 +65,7 @@ const Param param_rows_smtpd_tls[] = {
     {"smtpd_sasl_response_limit", INT, SUPPORTED, "12288", 12288, 0, NULL, NULL,
      "Octets of a client's authentication response"},
     {"broken_sasl_auth_clients", BOOL, SUPPORTED, "no", 0, 0, NULL, NULL, "Whether AUTH= is offered, too"},
-    {"cyrus_sasl_config_path", STRING, UNSUPPORTED, "", 0, 0, NULL, NULL, "Where Cyrus SASL looks for its files"},
+    {"cyrus_sasl_config_path", STRING, SUPPORTED, "", 0, 0, NULL, NULL,
+     "Directories, with : between them, of Cyrus SASL's smtpd.conf; none: $config_directory/sasl and /usr/lib/sasl2"},
 };
 const size_t param_count_smtpd_tls = G_N_ELEMENTS(param_rows_smtpd_tls);

@@ -279,11 +279,6 @@ static bool read_sasl(Settings *settings, GError **error)
     settings->sasl.response_limit = (size_t)config_int(config, "smtpd_sasl_response_limit");
     if (!settings->sasl_enabled)
         return true;
-    if (strcmp(type, "dovecot") != 0)
-        return fail(error,
-                    "smtpd_sasl_auth_enable = yes: smtpd_sasl_type = %s is not supported: use smtpd_sasl_type = dovecot, and smtpd_sasl_path = "
-                    "private/auth or inet:host:port",
-                    type);
     for (size_t i = 0; i < G_N_ELEMENTS(policies); i++) {
         policies[i].policy->filter = settings->sasl.filter;
         if (!sasl_policy_parse(config_string(config, policies[i].name), policies[i].policy, error)) {
@@ -291,6 +286,15 @@ static bool read_sasl(Settings *settings, GError **error)
             return false;
         }
     }
+    if (strcmp(type, "cyrus") == 0) {
+        const char *directories = config_string(config, "cyrus_sasl_config_path");
+        settings->sasl.cyrus_path = *directories
+                                        ? g_strdup(directories)
+                                        : g_strconcat(config_string(config, "config_directory"), "/sasl:/usr/lib/sasl2", NULL);
+        return true;
+    }
+    if (strcmp(type, "dovecot") != 0)
+        return fail(error, "smtpd_sasl_type = %s: use cyrus or dovecot", type);
     settings->sasl.endpoint = endpoint_parse(place, config_string(config, "queue_directory"), 0, error);
     if (!settings->sasl.endpoint)
         g_prefix_error(error, "smtpd_sasl_path: ");
@@ -357,6 +361,7 @@ void settings_free(Settings *settings)
     match_list_free(settings->sasl.filter);
     match_list_free(settings->sasl.exceptions);
     endpoint_free(settings->sasl.endpoint);
+    g_free(settings->sasl.cyrus_path);
     endpoint_free(settings->proxy);
     hop_tls_free(settings->proxy_tls);
     tls_server_clear(&settings->tls);

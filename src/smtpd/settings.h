@@ -6,7 +6,7 @@
 #include "config/config.h"
 #include "net/endpoint.h"
 #include "route/route.h"
-#include "sasl/sasl.h"
+#include "sasl/cyrus.h"
 #include "smtp/command.h"
 #include "smtp/decoder.h"
 #include "smtp/hop_tls.h"
@@ -53,7 +53,8 @@ typedef struct {
     bool requiretls, requiretls_header; /* requiretls_enable; requiretls_esmtp_header */
     bool sasl_enabled;
     struct {
-        Endpoint *endpoint; /* of the authentication server; NULL: sasl_enabled is false */
+        Endpoint *endpoint; /* of the authentication server; NULL: it is Cyrus SASL, or sasl_enabled is false */
+        char *cyrus_path;   /* where that has its configuration */
         SaslPolicy plain, tls;
         MatchList *filter, *exceptions;
         const char *service;

@@ -60,6 +60,21 @@ static bool open_prober(SmtpdService *service, GError **error)
     return service->verify != NULL;
 }
 
+static bool open_cyrus(const SmtpdService *service, GError **error)
+{
+    const Settings *settings = service->settings[0];
+    const CyrusOptions options = {.config_path = settings->sasl.cyrus_path,
+                                  .name = config_string(settings->config, "smtpd_sasl_path"),
+                                  .host = settings->hostname,
+                                  .realm = config_string(settings->config, "smtpd_sasl_local_domain"),
+                                  .service = settings->sasl.service,
+                                  .root = service->process->chroot
+                                              ? config_string(settings->config, "queue_directory")
+                                              : NULL};
+
+    return !settings->sasl.cyrus_path || cyrus_open(&options, error);
+}
+
 static bool filter_is_stressed(void *user)
 {
     const SmtpdService *service = user;
@@ -92,7 +107,7 @@ static bool prepare(SmtpdService *service, const MainCf *main_cf, GError **error
     bool has_queue = !settings->proxy || may_probe;
     if (may_probe)
         verify_cache_will_read(settings->config);
-    if ((has_queue && !(service->cleanup = cleanup_new(settings->config, error))) ||
+    if ((has_queue && !(service->cleanup = cleanup_new(settings->config, error))) || !open_cyrus(service, error) ||
         !protect(service->process, settings->config, &role_smtpd, error))
         return false;
     return (!has_queue || open_queue(service, error)) && (!may_probe || open_prober(service, error));
@@ -105,8 +120,10 @@ static void make_gates(SmtpdService *service)
     service->policy =
         policy_client_new(service->sched, service->resolver, config_string(settings->config, "inet_protocols"));
     if (settings->sasl.endpoint)
-        service->sasl = sasl_server_new(service->sched, service->resolver, settings->sasl.endpoint,
-                                        config_string(settings->config, "inet_protocols"), settings->sasl.service);
+        service->sasl = sasl_new_dovecot(service->sched, service->resolver, settings->sasl.endpoint,
+                                         config_string(settings->config, "inet_protocols"), settings->sasl.service);
+    else if (settings->sasl.cyrus_path)
+        service->sasl = sasl_new_cyrus(service->sched);
     service->commit_gate = sched_gate_new(service->sched, COMMIT_PLACES);
     if (service->settings[0]->lookups_block || service->settings[1]->lookups_block)
         service->lookup_gate = sched_gate_new(service->sched, LOOKUP_PLACES);
@@ -137,7 +154,7 @@ static void release(SmtpdService *service)
     server_free(service->server);
     slots_free(service->slots);
     policy_client_free(service->policy);
-    sasl_server_free(service->sasl);
+    sasl_free(service->sasl);
     resolver_free(service->resolver);
     verify_free(service->verify);
     cleanup_free(service->cleanup);

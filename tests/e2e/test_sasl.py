@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 from harness.dovecot import Dovecot
+from harness.memory import held, processes
 from harness.peer import until
 
 USERS = {'alice': 'Geheim-Kennwort-4711', 'bob': 'x'}
@@ -161,35 +162,6 @@ def test_server_that_is_away(sut, ports):
             assert mta.log.wait('.*AUTH is not offered: .*', mark)
 
 
-def services(mta):
-    for pid in filter(str.isdigit, os.listdir('/proc')):
-        try:
-            with open(f'/proc/{pid}/stat') as file:
-                parent = int(file.read().rpartition(')')[2].split()[1])
-        except OSError:
-            continue
-        if parent == mta.master_pid():
-            yield int(pid)
-
-
-def held(pid, wanted):
-    """Those of the texts that the process holds in memory that it can write to."""
-    found = set()
-    with open(f'/proc/{pid}/maps') as maps, open(f'/proc/{pid}/mem', 'rb', 0) as memory:
-        for line in maps:
-            place, rights = line.split()[:2]
-            start, end = (int(octets, 16) for octets in place.split('-'))
-            if not rights.startswith('rw'):
-                continue
-            try:
-                memory.seek(start)
-                content = memory.read(end - start)
-            except (OSError, OverflowError):
-                continue
-            found |= {text for text in wanted if text in content}
-    return found
-
-
 def test_no_password_stays(mta, sut):
     """Neither in the log nor in memory: not when it came in pieces, behind other commands, or was refused."""
     if not sut.newer:
@@ -209,8 +181,8 @@ def test_no_password_stays(mta, sut):
     clients[5].talk(('AUTH PLAIN', 334), (plain('alice', other), 535), (f'AUTH PLAIN {ALICE} x', 501),
                     (' AUTH PLAIN ' + ALICE, 235), (b64(password) + 'x' * 3000, 500))
     wanted = [text.rstrip('=').encode() for text in texts]
-    assert {pid: found for pid in services(mta) if (found := held(pid, wanted))} == {}
+    assert {pid: found for pid in processes(mta) if (found := held(pid, wanted))} == {}
     assert [text for text in texts if text.rstrip('=') in mta.log_text()] == []
     for client in clients:
         client.close()
-    assert {pid: found for pid in services(mta) if (found := held(pid, wanted))} == {}
+    assert {pid: found for pid in processes(mta) if (found := held(pid, wanted))} == {}

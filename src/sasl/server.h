@@ -1,10 +1,11 @@
-/* sasl.h - has clients authenticated by a server that speaks Dovecot's protocol (smtpd_sasl_type = dovecot), for all
- * sessions of a process, over one connection that stays open. It holds up no thread: connecting by a path and looking up
- * a name happen behind a gate.
+/* server.h - has clients authenticated (RFC 4954), for all sessions of a process, by a server that speaks Dovecot's
+ * protocol (smtpd_sasl_type = dovecot), over one connection that stays open, or by Cyrus SASL (cyrus), whose library
+ * waits for its databases behind a gate. Sessions see no difference: they start exchanges, and are woken for answers.
  *
- * The connection is made when somebody needs it, and anew after it was lost; what was under way fails then, for now.
- * A server that says what it should not, or nothing for SASL_TIME_MS, is hung up on: nobody is ever let in for it.
- * Octets of a response are overwritten once they are sent. */
+ * Dovecot: the connection is made when somebody needs it, and anew after it was lost; what was under way fails then,
+ * for now. A server that says what it should not, or nothing for SASL_TIME_MS, is hung up on: nobody is ever let in for
+ * it. Octets of a response are overwritten once they are sent.
+ * Cyrus: see cyrus.h. */
 #pragma once
 #include "dns/resolver.h"
 #include "net/endpoint.h"
@@ -13,7 +14,6 @@
 
 #define SASL_TIME_MS 10000  /* to connect and hear what there is; for each answer */
 #define SASL_NAME_MAX 20    /* octets of a mechanism's name (RFC 4422) */
-#define SASL_RESPONSE_MAX 8000 /* octets of a response: a longer line ends Dovecot's connection, which others use, too */
 #define SASL_LINE_MAX 16384 /* octets of a line of the server */
 
 typedef struct SaslServer SaslServer;
@@ -39,9 +39,11 @@ typedef struct {
 bool sasl_policy_parse(const char *words, SaslPolicy *policy, GError **error);
 
 /* endpoint, service (smtpd_sasl_service) and resolver outlive it. Before sched_run(). families: $inet_protocols */
-SaslServer *sasl_server_new(Sched *sched, Resolver *resolver, const Endpoint *endpoint, const char *families,
-                            const char *service);
-void sasl_server_free(SaslServer *server); /* after sched_free(); NULL is fine */
+SaslServer *sasl_new_dovecot(Sched *sched, Resolver *resolver, const Endpoint *endpoint, const char *families,
+                             const char *service);
+void sasl_free(SaslServer *server); /* after sched_free(); NULL is fine */
+/* How long a response may be for it: a longer line ends Dovecot's connection, which others use, too. */
+size_t sasl_response_max(const SaslServer *server);
 
 typedef enum { SASL_KNOWN, SASL_NOT_YET, SASL_UNKNOWN } SaslKnowledge;
 /* What it offers. NOT_YET: it is being asked; task is woken then. UNKNOWN: it cannot be reached, and that was logged.
@@ -58,12 +60,14 @@ void sasl_answer_clear(SaslAnswer *answer);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SaslAnswer, sasl_answer_clear)
 
 typedef struct {
-    const char *mechanism;
-    const char *response; /* valid base64; "": an empty one; NULL: none yet */
+    const char *mechanism;    /* as the client wrote it */
+    const SaslPolicy *policy; /* constant while the process lives */
+    const char *response;     /* base64, maybe; "": an empty one; NULL: none yet */
+    guint64 number;           /* of the session, for log lines */
     const char *local_addr, *local_port, *remote_addr, *remote_port;
     bool secured; /* TLS */
 } SaslStart;
-/* An exchange; task gets WAKE_ANSWER for each answer. Never 0. */
+/* An exchange; task gets WAKE_ANSWER for each answer that is not there at once. Never 0. */
 guint64 sasl_start(SaslServer *server, const SaslStart *start, TaskRef task);
 void sasl_continue(SaslServer *server, guint64 number, const char *response);
 /* WAIT: no answer yet. All others but CHALLENGE end the exchange. */

@@ -1,7 +1,5 @@
-/* sasl_line.c - what a Dovecot authentication server says, and what it is told. */
-#include "sasl/sasl_line.h"
-#include "base/fail.h"
-#include "config/config.h"
+/* dovecot_line.c - what a Dovecot authentication server says, and what it is told. */
+#include "sasl/dovecot_line.h"
 
 #include <string.h>
 
@@ -9,51 +7,17 @@
 #define REASON_MAX 200 /* octets of a reason in a reply */
 
 static const struct {
-    const char *word, *without, *with; /* of MECH; of smtpd_sasl_security_options */
+    const char *word; /* of MECH */
     unsigned bit;
 } properties[] = {
-    {"plaintext", "noplaintext", NULL, SASL_PLAINTEXT},
-    {"active", "noactive", NULL, SASL_ACTIVE},
-    {"dictionary", "nodictionary", NULL, SASL_DICTIONARY},
-    {"anonymous", "noanonymous", NULL, SASL_ANONYMOUS},
-    {"forward-secrecy", NULL, "forward_secrecy", SASL_FORWARD_SECRECY},
-    {"mutual-auth", NULL, "mutual_auth", SASL_MUTUAL},
-    {"private", NULL, NULL, SASL_PRIVATE},
+    {"plaintext", SASL_PLAINTEXT},
+    {"active", SASL_ACTIVE},
+    {"dictionary", SASL_DICTIONARY},
+    {"anonymous", SASL_ANONYMOUS},
+    {"forward-secrecy", SASL_FORWARD_SECRECY},
+    {"mutual-auth", SASL_MUTUAL},
+    {"private", SASL_PRIVATE},
 };
-
-bool sasl_policy_parse(const char *words, SaslPolicy *policy, GError **error)
-{
-    g_autoptr(GPtrArray) list = config_split(words);
-
-    policy->without = SASL_PRIVATE;
-    policy->with = 0;
-    for (guint i = 0; i < list->len; i++) {
-        const char *word = g_ptr_array_index(list, i);
-        bool known = false;
-        for (size_t k = 0; k < G_N_ELEMENTS(properties); k++) {
-            bool without = properties[k].without && g_ascii_strcasecmp(word, properties[k].without) == 0;
-            bool with = properties[k].with && g_ascii_strcasecmp(word, properties[k].with) == 0;
-            policy->without |= without ? properties[k].bit : 0;
-            policy->with |= with ? properties[k].bit : 0;
-            known |= with || without;
-        }
-        if (!known)
-            return fail(error, "unknown SASL security option \"%s\"", word);
-    }
-    return true;
-}
-
-bool sasl_is_base64(const char *text)
-{
-    size_t len = strlen(text), pad = 0;
-
-    while (pad < 2 && pad < len && text[len - 1 - pad] == '=')
-        pad++;
-    for (size_t i = 0; i < len - pad; i++)
-        if (!g_ascii_isalnum(text[i]) && text[i] != '+' && text[i] != '/')
-            return false;
-    return len % 4 == 0;
-}
 
 /* --- what it says --- */
 
@@ -71,17 +35,6 @@ static void unescape(char *text)
         }
     }
     *to = '\0';
-}
-
-/* For replies and log lines: one line, nothing that is not shown. */
-static char *harmless(const char *text, size_t max)
-{
-    char *shown = g_utf8_make_valid(text, (gssize)MIN(strlen(text), max));
-
-    for (char *at = shown; *at; at++)
-        if (g_ascii_iscntrl(*at))
-            *at = '?';
-    return shown;
 }
 
 static bool read_number(const char *text, guint64 *ret_number)
@@ -104,14 +57,14 @@ static bool has(char **fields, const char *name)
     return g_strv_contains((const char *const *)fields, name);
 }
 
-static SaslLine parse_mech(char **fields)
+static DovecotLine parse_mech(char **fields)
 {
     const char *name = fields[0];
-    SaslLine line = {.kind = SASL_LINE_BAD};
+    DovecotLine line = {.kind = DOVECOT_LINE_BAD};
 
     if (!name || !*name || strlen(name) > SASL_NAME_MAX || name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")])
         return line;
-    line.kind = SASL_LINE_MECH;
+    line.kind = DOVECOT_LINE_MECH;
     line.name = g_strdup(name);
     for (size_t k = 0; k < G_N_ELEMENTS(properties); k++)
         if (has(fields + 1, properties[k].word))
@@ -125,7 +78,7 @@ static bool parse_ok(char **fields, SaslAnswer *answer)
 
     answer->status = SASL_DONE;
     if (user && *user)
-        answer->user = harmless(user, SASL_LINE_MAX);
+        answer->user = sasl_harmless(user, SASL_LINE_MAX);
     return answer->user != NULL;
 }
 
@@ -135,8 +88,8 @@ static bool parse_fail(char **fields, SaslAnswer *answer)
     bool temporary = has(fields, "temp") || (code && strcmp(code, "temp_fail") == 0);
 
     answer->status = temporary ? SASL_TEMPORARY : SASL_FAILED;
-    answer->user = user && *user ? harmless(user, SASL_LINE_MAX) : NULL;
-    answer->text = reason && *reason ? harmless(reason, REASON_MAX) : g_strdup("(reason unavailable)");
+    answer->user = user && *user ? sasl_harmless(user, SASL_LINE_MAX) : NULL;
+    answer->text = reason && *reason ? sasl_harmless(reason, REASON_MAX) : g_strdup("(reason unavailable)");
     return true;
 }
 
@@ -149,32 +102,32 @@ static bool parse_cont(char **fields, SaslAnswer *answer)
     return sasl_is_base64(challenge);
 }
 
-static SaslLine parse_answer(char **fields, bool (*parse)(char **fields, SaslAnswer *answer))
+static DovecotLine parse_answer(char **fields, bool (*parse)(char **fields, SaslAnswer *answer))
 {
-    SaslLine line = {.kind = SASL_LINE_ANSWER};
+    DovecotLine line = {.kind = DOVECOT_LINE_ANSWER};
 
     if (read_number(fields[0], &line.number) && parse(fields + 1, &line.answer))
         return line;
-    sasl_line_clear(&line);
-    return (SaslLine){.kind = SASL_LINE_BAD};
+    dovecot_line_clear(&line);
+    return (DovecotLine){.kind = DOVECOT_LINE_BAD};
 }
 
-SaslLine sasl_line_parse(char *text)
+DovecotLine dovecot_line_parse(char *text)
 {
     g_auto(GStrv) fields = g_strsplit(text, "\t", FIELDS_MAX);
-    SaslLine line = {.kind = SASL_LINE_OTHER};
+    DovecotLine line = {.kind = DOVECOT_LINE_OTHER};
     guint64 major;
 
     if (!fields[0])
-        return (SaslLine){.kind = SASL_LINE_BAD};
+        return (DovecotLine){.kind = DOVECOT_LINE_BAD};
     for (char **field = fields; *field; field++)
         unescape(*field);
     if (strcmp(fields[0], "VERSION") == 0)
-        line.kind = read_number(fields[1], &major) && major == 1 ? SASL_LINE_VERSION : SASL_LINE_BAD;
+        line.kind = read_number(fields[1], &major) && major == 1 ? DOVECOT_LINE_VERSION : DOVECOT_LINE_BAD;
     else if (strcmp(fields[0], "MECH") == 0)
         line = parse_mech(fields + 1);
     else if (strcmp(fields[0], "DONE") == 0)
-        line.kind = SASL_LINE_READY;
+        line.kind = DOVECOT_LINE_READY;
     else if (strcmp(fields[0], "OK") == 0)
         line = parse_answer(fields + 1, parse_ok);
     else if (strcmp(fields[0], "FAIL") == 0)
@@ -184,18 +137,11 @@ SaslLine sasl_line_parse(char *text)
     return line;
 }
 
-void sasl_answer_clear(SaslAnswer *answer)
-{
-    g_free(answer->text);
-    g_free(answer->user);
-    *answer = (SaslAnswer){0};
-}
-
-void sasl_line_clear(SaslLine *line)
+void dovecot_line_clear(DovecotLine *line)
 {
     g_free(line->name);
     sasl_answer_clear(&line->answer);
-    *line = (SaslLine){0};
+    *line = (DovecotLine){0};
 }
 
 /* --- what it is told --- */
@@ -214,11 +160,12 @@ static void add_field(GString *out, const char *name, const char *value)
     }
 }
 
-char *sasl_line_auth(guint64 number, const char *service, const SaslStart *start)
+char *dovecot_line_auth(guint64 number, const char *service, const SaslStart *start)
 {
     g_autoptr(GString) front = g_string_new(NULL);
+    g_autofree char *mechanism = g_ascii_strup(start->mechanism, -1);
 
-    g_string_printf(front, "AUTH\t%" G_GUINT64_FORMAT "\t%s", number, start->mechanism);
+    g_string_printf(front, "AUTH\t%" G_GUINT64_FORMAT "\t%s", number, mechanism);
     add_field(front, "service", service);
     g_string_append(front, "\tnologin");
     add_field(front, "lip", start->local_addr);
@@ -233,7 +180,7 @@ char *sasl_line_auth(guint64 number, const char *service, const SaslStart *start
                            : g_strconcat(front->str, "\n", NULL);
 }
 
-char *sasl_line_cont(guint64 number, const char *response)
+char *dovecot_line_cont(guint64 number, const char *response)
 {
     g_autofree char *front = g_strdup_printf("CONT\t%" G_GUINT64_FORMAT "\t", number);
 
