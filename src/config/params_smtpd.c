@@ -107,6 +107,8 @@ const Param param_rows_smtpd[] = {
     {"dns_servers", STRING, SUPPORTED, "", 0, 0, NULL, "ours",
      "Name servers to ask instead of those in /etc/resolv.conf"},
     {"dns_validation", BOOL, SUPPORTED, "no", 0, 0, NULL, "ours",
-     "Whether DNS answers must prove true (DNSSEC), from the root key in /usr/share/dns/root.key on"},
+     "Whether DNS answers must prove true (DNSSEC), from the keys in dns_trust_anchor_file on"},
+    {"dns_trust_anchor_file", STRING, SUPPORTED, "/usr/share/dns/root.key", 1, 0, NULL, "ours",
+     "Keys that DNS answers are proved with: DS or DNSKEY records, of the root or of zones below it"},
 };
 const size_t param_count_smtpd = G_N_ELEMENTS(param_rows_smtpd);

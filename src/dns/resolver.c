@@ -65,11 +65,12 @@ Resolver *resolver_new(const ResolverOptions *options, GError **error)
 
 Resolver *resolver_open(const Config *config, int timeout, GError **error)
 {
-    ResolverOptions options = {.servers = config_string(config, "dns_servers"),
-                               .hosts_file = "/etc/hosts",
-                               .timeout = timeout,
-                               .question_timeout = QUESTION_TIMEOUT,
-                               .trust_anchor = config_bool(config, "dns_validation") ? RESOLVER_TRUST_ANCHOR : NULL};
+    ResolverOptions options = {
+        .servers = config_string(config, "dns_servers"),
+        .hosts_file = "/etc/hosts",
+        .timeout = timeout,
+        .question_timeout = QUESTION_TIMEOUT,
+        .trust_anchor = config_bool(config, "dns_validation") ? config_string(config, "dns_trust_anchor_file") : NULL};
 
     return resolver_new(&options, error);
 }

@@ -8,22 +8,20 @@
 
 typedef struct Resolver Resolver;
 
-#define RESOLVER_TRUST_ANCHOR "/usr/share/dns/root.key" /* of Debian's package dns-root-data */
-
 typedef struct {
     const char
         *servers; /* dns_servers: "192.0.2.53 ::1 127.0.0.1@5353", blanks or commas; "": those of /etc/resolv.conf */
     const char *hosts_file; /* "/etc/hosts"; may be missing */
     int timeout; /* seconds for the name of a client or the addresses of a host, all questions together; at least 1 */
     int question_timeout;     /* seconds for resolver_ask() and resolver_records(); 0: as timeout */
-    const char *trust_anchor; /* a file of DS or DNSKEY records of the root: answers that do not prove true are
-                                 TEMPORARY; NULL: nothing is proved */
+    const char *trust_anchor; /* a file of DS or DNSKEY records: answers from a zone of theirs, or below it, that do not
+                                 prove true are TEMPORARY; NULL: nothing is proved */
 } ResolverOptions;
 
 /* Reads all files: before the sandbox and before threads. The options are not kept. libunbound starts its thread with
  * the first question. The search list of resolv.conf is not used: names are asked as they are. */
 Resolver *resolver_new(const ResolverOptions *options, GError **error);
-/* With what the configuration says (dns_servers, dns_validation) and /etc/hosts. timeout: seconds, as above. */
+/* With what the configuration says (dns_servers, dns_validation, dns_trust_anchor_file) and /etc/hosts. timeout: seconds, as above. */
 Resolver *resolver_open(const Config *config, int timeout, GError **error);
 /* Adds the task that takes answers; it never ends (sched_quit() does). Before sched_run(). From here on the calls that
  * block need sched to be running; in a process without a scheduler leave this call out. */

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from harness.client import Client
-from harness.dns import Dns
+from harness.dns import Dns, Signer
 from harness.instance import MASTER
 from harness.namespace import Namespace
 
@@ -486,15 +486,27 @@ FAULTS = '''
 2.0.0.127.broken.test SERVFAIL
 ok.test MX 10 mx.ok.test
 many.test NS ns.many.test
+signed.test MX 10 mx.ok.test
+signed.test A 192.0.2.1
+signed.test AAAA 2001:db8::1
+forged.signed.test MX 10 mx.ok.test
+forged.signed.test A 192.0.2.1
+forged.signed.test AAAA 2001:db8::1
 ''' + ''.join(f'many.test MX {n} mx{n}.many.test\nmx{n}.many.test A 192.0.2.{n}\n' for n in range(1, 121))
 LISTS = ', '.join(f'reject_rbl_client {name}.test' for name in ('dead', 'noise', 'cut', 'broken'))
 
 
 @pytest.fixture(scope='module')
-def faulty(sut, ports):
+def faulty(sut, ports, tmp_path_factory):
     """A server of names of ours for gatepost alone; clients from 127.0.0.2 on are strangers."""
-    with Dns(('127.0.0.1', ports.take()), FAULTS) as dns:
+    directory = tmp_path_factory.mktemp('keys')
+    signer = Signer('signed.test', directory, forge=('forged.signed.test',))
+    anchor = directory / 'anchor.key'
+    anchor.write_text(signer.anchor)
+    with Dns(('127.0.0.1', ports.take()), FAULTS, signer=signer) as dns:
         services = {
+            'unproved': '-o { smtpd_recipient_restrictions = reject_unknown_sender_domain }',
+            'signed': f'-o {{ smtpd_recipient_restrictions = reject_unknown_sender_domain }} -o dns_validation=yes -o dns_trust_anchor_file={anchor}',
             'slow': (600, '-o { smtpd_client_restrictions = reject_rbl_client slow.test }'),
             'late': '-o { smtpd_client_restrictions = reject_rbl_client late.test }',
             'plain': '-o { smtpd_client_restrictions = reject_rbl_client good.test=127.0.0.9 }',
@@ -553,6 +565,16 @@ def test_many_exchangers(faulty):
 @pytest.mark.skipif(not os.path.exists('/usr/share/dns/root.key'), reason='no dns-root-data')
 def test_what_is_not_proved_is_temporary(faulty):
     assert rcpt(faulty, 'proved') == '450 4.1.8 <a@ok.test>: Sender address rejected: Domain not found'
+
+
+@pytest.mark.gatepost_only
+def test_what_is_proved(faulty):
+    """With a key of one zone: what is signed with it counts, what is not is no answer; of other zones nothing is asked for."""
+    forged = '450 4.1.8 <a@forged.signed.test>: Sender address rejected: Domain not found'
+    for service, sender, wanted in (('signed', 'a@signed.test', '250 2.1.5 Ok'), ('signed', 'a@forged.signed.test', forged),
+                                    ('signed', 'a@ok.test', '250 2.1.5 Ok'), ('unproved', 'a@forged.signed.test', '250 2.1.5 Ok')):
+        assert rcpt(faulty, service, sender=sender) == wanted, (service, sender)
+    assert faulty.dns.asked('signed.test', 'DNSKEY') > 0
 
 
 @pytest.mark.gatepost_only

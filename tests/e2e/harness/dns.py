@@ -1,12 +1,16 @@
-"""A DNS server that answers from a script: zones, delays, silence, errors, garbage. UDP and TCP."""
+"""A DNS server that answers from a script: zones, delays, silence, errors, garbage, signatures. UDP and TCP."""
+import base64
 import heapq
 import random
 import socket
 import struct
+import subprocess
+import tempfile
 import threading
 import time
 
-TYPES = {'A': 1, 'NS': 2, 'CNAME': 5, 'SOA': 6, 'PTR': 12, 'MX': 15, 'TXT': 16, 'AAAA': 28}
+TYPES = {'A': 1, 'NS': 2, 'CNAME': 5, 'SOA': 6, 'PTR': 12, 'MX': 15, 'TXT': 16, 'AAAA': 28, 'RRSIG': 46, 'DNSKEY': 48}
+TTL = 60
 NAMES = {number: name for name, number in TYPES.items()}
 RCODES = {'FORMERR': 1, 'SERVFAIL': 2, 'NXDOMAIN': 3, 'NOTIMP': 4, 'REFUSED': 5}
 UDP_MAX = 1232
@@ -28,7 +32,41 @@ def wire_data(kind, data):
         return struct.pack('>H', int(preference)) + wire_name(name)
     if kind == 'TXT':  # strings between '|'
         return b''.join(bytes([len(text)]) + text.encode('latin-1') for text in data.split('|'))
+    if kind == 'DNSKEY':
+        flags, protocol, algorithm, key = data.split()
+        return struct.pack('>HBB', int(flags), int(protocol), int(algorithm)) + base64.b64decode(key)
     return wire_name(data)
+
+
+class Signer:
+    """Signs what a zone says that is there (RFC 4034, RFC 8080), and nothing of what is not. anchor: its key, as a record.
+    forge: names whose signatures are those of other records."""
+
+    def __init__(self, zone, directory, forge=()):
+        self.zone, self.forge = zone, forge
+        self.key = f'{directory}/zone.key'
+        subprocess.run(['openssl', 'genpkey', '-algorithm', 'ed25519', '-out', self.key], check=True)
+        public = subprocess.run(['openssl', 'pkey', '-in', self.key, '-pubout', '-outform', 'DER'], check=True, capture_output=True).stdout[-32:]
+        self.record = f'{zone} DNSKEY 257 3 15 {base64.b64encode(public).decode()}'
+        self.anchor = self.record.replace(f'{zone} ', f'{zone}. IN ', 1) + '\n'
+        key = wire_data('DNSKEY', self.record.partition('DNSKEY ')[2])
+        total = sum(octet << (8 if at % 2 == 0 else 0) for at, octet in enumerate(key))
+        self.tag = (total + (total >> 16)) & 0xffff
+
+    def sign(self, name, number, data):
+        """The data of the RRSIG record; None: another zone's."""
+        if name != self.zone and not name.endswith('.' + self.zone):
+            return None
+        now = int(time.time())
+        begin = struct.pack('>HBBIIIH', number, 15, name.count('.') + 1, TTL, now + 3600, now - 3600, self.tag) + wire_name(self.zone)
+        if name in self.forge:
+            data = [data[0] + b'x']
+        signed = begin + b''.join(wire_name(name) + struct.pack('>HHIH', number, 1, TTL, len(octets)) + octets for octets in sorted(data))
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(signed)
+            file.flush()
+            return begin + subprocess.run(['openssl', 'pkeyutl', '-sign', '-rawin', '-inkey', self.key, '-in', file.name], check=True,
+                                          capture_output=True).stdout
 
 
 def parse_zone(text):
@@ -53,8 +91,9 @@ def parse_zone(text):
 class Dns:
     """with Dns(('127.0.0.1', port), zone) as dns: ...; dns.questions: [(name, type)] as they came."""
 
-    def __init__(self, address, zone, inside=None):
-        self.zone = parse_zone(zone)
+    def __init__(self, address, zone, inside=None, signer=None):
+        self.zone = parse_zone(zone + ('\n' + signer.record if signer else ''))
+        self._signer = signer
         self.questions = []
         self.address = address
         self._inside = inside
@@ -161,11 +200,15 @@ class Dns:
                 records.append((owner, TYPES['CNAME'], wire_name(alias)))
                 name, owner = alias.rstrip('.').lower(), wire_name(alias)
                 continue
-            records += [(owner, number, wire_data(of, data)) for of, data, _ in found if of == kind]
+            data = [wire_data(of, data) for of, data, _ in found if of == kind]
+            records += [(owner, number, octets) for octets in data]
+            signature = self._signer.sign(name, number, data) if self._signer and data else None
+            if signature:
+                records.append((owner, TYPES['RRSIG'], signature))
             break
         body = question
         for owner, of, data in records:
-            body += owner + struct.pack('>HHIH', of, 1, 60, len(data)) + data
+            body += owner + struct.pack('>HHIH', of, 1, TTL, len(data)) + data
         authority = 0
         if rcode in (0, 3) and (not records or records[-1][1] == TYPES['CNAME'] != number):
             authority = 1
