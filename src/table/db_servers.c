@@ -6,6 +6,8 @@
 #include "base/root.h"
 #include "base/sandbox.h"
 #include "config/config.h"
+#include "table/connecting.h"
+#include "table/network.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -21,6 +23,7 @@
 
 typedef struct {
     DbHost parts;
+    const DbServers *servers;
     gint64 dead_until; /* clock_ms(); 0: it is not */
 } Host;
 
@@ -33,7 +36,7 @@ typedef struct {
 
 struct DbServers {
     const DbDriver *driver;
-    const void *settings;
+    void *settings;
     const char *spec;
     DbRules *rules;
     DbTemplate *query;
@@ -77,6 +80,7 @@ static bool parse_host(DbHost *host, const char *text, GError **error)
         host->name = g_strdup(text);
     else
         split_port(host, text);
+    host->is_numeric = network_parse_address(host->name, &(Network){0});
     return !host->is_path || root_check(host->name, error);
 }
 
@@ -93,9 +97,11 @@ static bool parse_hosts(DbServers *servers, const DbParams *params, GError **err
     if (words->len > HOSTS_MAX)
         return fail(error, "%s: more than %d hosts", db_params_source(params), HOSTS_MAX);
     servers->count = words->len;
-    for (guint i = 0; i < words->len; i++)
+    for (guint i = 0; i < words->len; i++) {
+        servers->hosts[i].servers = servers;
         if (!parse_host(&servers->hosts[i].parts, g_ptr_array_index(words, i), error))
             return false;
+    }
     return true;
 }
 
@@ -109,7 +115,7 @@ bool db_servers_are_uris(const DbServers *servers)
 
 /* ---- Making and ending ---- */
 
-DbServers *db_servers_new(const DbDriver *driver, const void *settings, const DbParams *params, const char *spec,
+DbServers *db_servers_new(const DbDriver *driver, void *settings, const DbParams *params, const char *spec,
                           GError **error)
 {
     g_autoptr(DbServers) servers = g_new0(DbServers, 1);
@@ -314,12 +320,23 @@ static void mark_dead(DbServers *servers, Attempt *attempt, Host *host)
     pthread_cond_broadcast(&servers->changed); /* who waits for it need not */
 }
 
+static void *connect_to(void *settings, const void *data, gint64 deadline, GError **error)
+{
+    const Host *host = data;
+
+    return host->servers->driver->connect(settings, &host->parts, deadline, error);
+}
+
 static bool make_connection(DbServers *servers, Attempt *attempt, Connection *connection)
 {
     gint64 deadline = MIN(attempt->deadline, clock_ms() + CONNECT_MS);
     GError *error = NULL;
 
-    connection->handle = servers->driver->connect(servers->settings, &connection->host->parts, deadline, &error);
+    const Host *host = connection->host;
+    const Connecting how = {connect_to, servers->driver->close, servers->driver->clear};
+    connection->handle = host->parts.is_path || host->parts.is_numeric
+                             ? connect_to(servers->settings, host, deadline, &error)
+                             : connect_by(&how, servers->settings, host, deadline, &error);
     if (connection->handle)
         return true;
     note_failure(servers, attempt, connection->host, true, error);

@@ -5,8 +5,8 @@
  * taken at random, those with a path before the others. A host that cannot be reached or breaks off is left alone for
  * retry_interval, while others are asked; if there is only one, for RETRY_ONE_MS at most, as it is then most likely a
  * name for many. A kept connection may have ended while it was idle, so its failure is not the host's. A lookup takes
- * no longer than LOOKUP_MS, whatever the servers do; the names of hosts are looked up by the system's resolver, which
- * has its own limits. */
+ * no longer than LOOKUP_MS, whatever the servers do, or the system's resolver, which libraries ask for names of hosts
+ * (connecting.h). */
 #pragma once
 #include "table/db_common.h"
 
@@ -18,6 +18,7 @@ typedef struct {
     char *name; /* host name, address without brackets, path, or for pgsql a URI */
     char *port; /* NULL: the database's */
     bool is_path, is_uri;
+    bool is_numeric; /* an address, so that connecting needs no resolver */
 } DbHost;
 
 /* What came of a query. */
@@ -30,18 +31,20 @@ typedef enum {
 
 typedef struct {
     const char *type; /* "pgsql" */
-    /* NULL: error. settings: the table's. */
+    /* NULL: error. settings: the table's, of g_atomic_rc_box_new(), which has the DbServers in it. Not necessarily on
+     * the thread that asks. */
     void *(*connect)(const void *settings, const DbHost *host, gint64 deadline, GError **error);
     /* Quotes, sends, and adds the values to answer. All but DONE: error. */
     DbOutcome (*ask)(void *connection, const DbTemplate *query, gint64 deadline, DbAnswer *answer, GError **error);
     void (*close)(void *connection);
+    GDestroyNotify clear; /* of settings, when nobody has them any more */
 } DbDriver;
 
 typedef struct DbServers DbServers;
 
 /* Reads hosts, idle_interval, retry_interval, query and the parameters of DbRules. driver, settings, params and spec
  * live longer. NULL: error. */
-DbServers *db_servers_new(const DbDriver *driver, const void *settings, const DbParams *params, const char *spec,
+DbServers *db_servers_new(const DbDriver *driver, void *settings, const DbParams *params, const char *spec,
                           GError **error);
 void db_servers_free(DbServers *servers); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DbServers, db_servers_free)

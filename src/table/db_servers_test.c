@@ -93,7 +93,8 @@ static DbServers *servers_of(const char *hosts)
     made = ended = most = 0;
     params = db_params_read(&table, path, NULL);
     g_array_unref(table.state.watch);
-    return db_servers_new(&driver, "settings", params, "fake:x", NULL);
+    static char settings[] = "settings";
+    return db_servers_new(&driver, settings, params, "fake:x", NULL);
 }
 
 /* The tests end here: all connections have ended, and this was logged. */

@@ -11,6 +11,7 @@ typedef struct {
     int version, scope, dereference, debuglevel;
     int timeout; /* seconds, of each operation */
     int size_limit, recursion_limit;
+    bool has_names;   /* servers that are known by name, so that the system's resolver is asked */
     bool base_varies; /* with the key: some may not exist */
     bool bind, start_tls, uses_tls, chase_referrals, require_cert;
     const char *bind_dn, *bind_pw;

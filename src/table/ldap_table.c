@@ -5,8 +5,10 @@
 #include "base/sandbox.h"
 #include "config/config.h"
 #include "table/backend.h"
+#include "table/connecting.h"
 #include "table/kept.h"
 #include "table/ldap_private.h"
+#include "table/network.h"
 
 #include <string.h>
 
@@ -21,7 +23,7 @@ typedef struct {
     Kept idle; /* of LDAP* */
 } Directory;
 
-static void free_directory(void *data)
+static void clear_directory(void *data)
 {
     Directory *directory = data;
 
@@ -33,7 +35,11 @@ static void free_directory(void *data)
     if (directory->settings.attributes)
         g_ptr_array_unref(directory->settings.attributes);
     db_params_free(directory->params);
-    g_free(directory);
+}
+
+static void free_directory(void *data)
+{
+    g_atomic_rc_box_release_full(data, clear_directory);
 }
 
 /* ---- Parameters ---- */
@@ -46,7 +52,7 @@ static const char *get(const DbParams *params, const char *name, const char *fal
 }
 
 /* "host", "host:port" or URLs, which may not say more than the server. */
-static char *read_servers(const DbParams *params, bool *ret_uses_tls, GError **error)
+static char *read_servers(const DbParams *params, LdapSettings *settings, GError **error)
 {
     g_autoptr(GPtrArray) words = config_split(get(params, "server_host", "localhost"));
     g_autoptr(GString) urls = g_string_new(NULL);
@@ -69,7 +75,9 @@ static char *read_servers(const DbParams *params, bool *ret_uses_tls, GError **e
         }
         if (url->lud_dn && *url->lud_dn)
             log_warning("%s: what follows the server in %s is ignored", db_params_source(params), word);
-        *ret_uses_tls |= g_ascii_strcasecmp(url->lud_scheme, "ldaps") == 0;
+        settings->uses_tls |= g_ascii_strcasecmp(url->lud_scheme, "ldaps") == 0;
+        settings->has_names |= g_ascii_strcasecmp(url->lud_scheme, "ldapi") != 0 &&
+                               !(url->lud_host && network_parse_address(url->lud_host, &(Network){0}));
         if (urls->len > 0)
             g_string_append_c(urls, ' ');
         g_string_append_len(urls, word,
@@ -177,7 +185,7 @@ static bool read_settings(const DbParams *params, LdapSettings *settings, GError
     static const char *const ignored[] = {"cache", "cache_expiry", "cache_size"};
 
     settings->source = db_params_source(params);
-    settings->urls = read_servers(params, &settings->uses_tls, error);
+    settings->urls = read_servers(params, settings, error);
     if (!settings->urls || !read_numbers(params, settings, error) || !read_bind(params, settings, error) ||
         !read_tls(params, settings, error))
         return false;
@@ -209,7 +217,7 @@ static bool read_all(Directory *directory, const char *spec, GError **error)
 
 static bool open_directory(Table *table, const char *name, GError **error)
 {
-    Directory *directory = g_new0(Directory, 1);
+    Directory *directory = g_atomic_rc_box_new0(Directory);
 
     sandbox_will_ask_library();
     kept_init(&directory->idle, KEEP_MS, ldap_end);
@@ -259,6 +267,26 @@ static bool is_lost(int code)
     return code == LDAP_SERVER_DOWN || code == LDAP_CONNECT_ERROR || code == LDAP_UNAVAILABLE || code == LDAP_BUSY;
 }
 
+static void *open_connection(void *directory, const void *nothing, gint64 deadline, GError **error)
+{
+    const Directory *own = directory;
+
+    return ldap_open(&own->settings, deadline, error);
+}
+
+static LDAP *connect_to(Directory *directory, gint64 deadline, GError **error)
+{
+    static const Connecting how = {open_connection, ldap_end, clear_directory};
+    g_autoptr(GError) why = NULL;
+
+    if (!directory->settings.has_names)
+        return ldap_open(&directory->settings, deadline, error);
+    LDAP *ldap = connect_by(&how, directory, NULL, deadline, &why);
+    if (!ldap)
+        fail(error, "%s: %s", directory->settings.urls, why->message);
+    return ldap;
+}
+
 /* Asks over a connection that was kept, if there is one; should it be lost, over a new one. */
 static bool ask(Directory *directory, const char *base, const char *filter, DbAnswer *answer, GError **error)
 {
@@ -270,7 +298,7 @@ static bool ask(Directory *directory, const char *base, const char *filter, DbAn
         void *kept = NULL;
         bool was_kept = kept_take(&directory->idle, &kept);
 
-        lookup.ldap = was_kept ? kept : ldap_open(&directory->settings, deadline, error);
+        lookup.ldap = was_kept ? kept : connect_to(directory, deadline, error);
         if (!lookup.ldap)
             return false;
         if (ldap_collect(&lookup, base, filter, &why)) {

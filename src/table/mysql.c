@@ -1,11 +1,12 @@
 /* mysql.c - mysql: tables (mysql_table(5)), for MySQL and MariaDB.
  *
  * The library blocks, but asks us to wait for its socket: its waits end at the deadline of the lookup that this thread
- * is about, however slowly a server sends. */
+ * is about, however slowly a server sends, and however fast (db_pipe.h). */
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/root.h"
 #include "table/backend.h"
+#include "table/db_pipe.h"
 #include "table/db_servers.h"
 
 #include <errmsg.h>
@@ -33,19 +34,26 @@ typedef struct {
 typedef struct {
     const Mysql *settings;
     MYSQL *mysql;
+    DbPipe pipe;
 } Connection;
 
 /* ---- One connection ---- */
 
 static _Thread_local gint64 thread_deadline;
+static _Thread_local DbPipe
+    *thread_pipe; /* NULL: while connecting, when one packet of a bounded size follows another */
 
 static int wait_for_socket(my_socket fd, my_bool is_read, int timeout)
 {
-    return db_wait(fd, is_read ? POLLIN : POLLOUT, thread_deadline);
+    short events = is_read ? POLLIN : POLLOUT;
+
+    return thread_pipe ? db_pipe_wait(thread_pipe, fd, events, thread_deadline) : db_wait(fd, events, thread_deadline);
 }
 
 static bool fail_mysql(MYSQL *mysql, GError **error)
 {
+    if (thread_pipe && db_pipe_is_flooded(thread_pipe))
+        return fail(error, "the answer is too large");
     return clock_ms() >= thread_deadline ? fail(error, "the server does not answer in time")
                                          : fail(error, "%s", mysql_error(mysql));
 }
@@ -55,7 +63,10 @@ static void mysql_disconnect(void *data)
     Connection *connection = data;
 
     thread_deadline = 0; /* what cannot be sent at once is not */
+    thread_pipe = &connection->pipe;
     mysql_close(connection->mysql);
+    db_pipe_end(&connection->pipe);
+    thread_pipe = NULL;
     g_free(connection);
 }
 
@@ -111,6 +122,7 @@ static void *mysql_connect_to(const void *settings, const DbHost *host, gint64 d
     }
     unsigned port = host->port ? (unsigned)g_ascii_strtoull(host->port, NULL, 10) : 0;
     thread_deadline = deadline;
+    thread_pipe = NULL;
     if (!mysql_real_connect(mysql, host->is_path ? NULL : host->name, table->user, table->password, table->dbname, port,
                             host->is_path ? root_path(host->name) : NULL, CLIENT_MULTI_RESULTS)) {
         fail_mysql(mysql, error);
@@ -118,10 +130,13 @@ static void *mysql_connect_to(const void *settings, const DbHost *host, gint64 d
         mysql_close(mysql);
         return NULL;
     }
-    Connection *connection = g_new0(Connection, 1);
-    connection->settings = table;
-    connection->mysql = mysql;
-    return connection;
+    Connection *connection = g_new(Connection, 1);
+    *connection = (Connection){.settings = table, .mysql = mysql, .pipe = DB_PIPE_NONE};
+    if (db_pipe_insert(&connection->pipe, mysql_get_socket(mysql)))
+        return connection;
+    fail_errno(error, "socketpair");
+    mysql_disconnect(connection);
+    return NULL;
 }
 
 static char *quote(void *context, const char *text, GError **error)
@@ -208,7 +223,7 @@ static DbOutcome fail_with_server(MYSQL *mysql, GError **error)
 
 static DbOutcome mysql_ask(void *data, const DbTemplate *template, gint64 deadline, DbAnswer *answer, GError **error)
 {
-    const Connection *connection = data;
+    Connection *connection = data;
     MYSQL *mysql = connection->mysql;
     g_autofree char *text = db_template_expand(template, answer->key, quote, mysql, error);
     DbOutcome outcome = DB_DONE;
@@ -217,6 +232,8 @@ static DbOutcome mysql_ask(void *data, const DbTemplate *template, gint64 deadli
     if (!text)
         return DB_REFUSED;
     thread_deadline = deadline;
+    thread_pipe = &connection->pipe;
+    db_pipe_allow(thread_pipe, DB_RECEIVE_MAX);
     if (mysql_real_query(mysql, text, strlen(text)) != 0)
         return fail_with_server(mysql, error);
     while (more == 0 && outcome == DB_DONE) {
@@ -231,18 +248,22 @@ static DbOutcome mysql_ask(void *data, const DbTemplate *template, gint64 deadli
     return outcome;
 }
 
-static const DbDriver driver = {"mysql", mysql_connect_to, mysql_ask, mysql_disconnect};
-
 /* ---- The table ---- */
 
-static void mysql_table_free(void *data)
+static void mysql_table_clear(void *data)
 {
     Mysql *mysql = data;
 
     db_servers_free(mysql->servers);
     db_params_free(mysql->params);
-    g_free(mysql);
 }
+
+static void mysql_table_free(void *data)
+{
+    g_atomic_rc_box_release_full(data, mysql_table_clear);
+}
+
+static const DbDriver driver = {"mysql", mysql_connect_to, mysql_ask, mysql_disconnect, mysql_table_clear};
 
 static bool read_params(Mysql *mysql, Table *table, const char *name, GError **error)
 {
@@ -270,7 +291,7 @@ static bool read_params(Mysql *mysql, Table *table, const char *name, GError **e
 
 static bool mysql_table_open(Table *table, const char *name, GError **error)
 {
-    Mysql *mysql = g_new0(Mysql, 1);
+    Mysql *mysql = g_atomic_rc_box_new0(Mysql);
 
     if (read_params(mysql, table, name, error)) {
         table->data = mysql;

@@ -3,12 +3,13 @@
 #include "base/fail.h"
 #include "base/root.h"
 #include "table/backend.h"
+#include "table/db_pipe.h"
 #include "table/db_servers.h"
 
 #include <libpq-fe.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 typedef struct {
     DbParams *params;
@@ -49,15 +50,38 @@ static PGconn *start_connection(const Pgsql *pgsql, const DbHost *host)
     return PQconnectStartParams(names, values, host->is_uri);
 }
 
-static bool finish_connection(PGconn *conn, gint64 deadline, GError **error)
+typedef struct {
+    PGconn *conn;
+    DbPipe pipe;
+} Connection;
+
+static void pgsql_close(void *data)
 {
+    Connection *connection = data;
+
+    PQfinish(connection->conn);
+    db_pipe_end(&connection->pipe);
+    g_free(connection);
+}
+
+/* From the first octet that is said. Each address that libpq tries has a descriptor of its own. */
+static bool finish_connection(Connection *connection, gint64 deadline, GError **error)
+{
+    PGconn *conn = connection->conn;
     PostgresPollingStatusType wanted = PGRES_POLLING_WRITING;
 
+    db_pipe_allow(&connection->pipe, DB_RECEIVE_MAX);
     while (wanted != PGRES_POLLING_OK) {
+        short events = wanted == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+        bool has_begun = PQstatus(conn) != CONNECTION_STARTED;
         if (wanted == PGRES_POLLING_FAILED)
             return fail_pgsql(PQerrorMessage(conn), error);
-        if (!db_wait(PQsocket(conn), wanted == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline))
-            return fail(error, "Connection timed out");
+        if (has_begun && !db_pipe_insert(&connection->pipe, PQsocket(conn)))
+            return fail_errno(error, "socketpair");
+        if (!(has_begun ? db_pipe_wait(&connection->pipe, PQsocket(conn), events, deadline)
+                        : db_wait(PQsocket(conn), events, deadline)))
+            return fail(error,
+                        db_pipe_is_flooded(&connection->pipe) ? "the server says too much" : "Connection timed out");
         wanted = PQconnectPoll(conn);
     }
     return true;
@@ -71,20 +95,17 @@ static void *pgsql_connect(const void *settings, const DbHost *host, gint64 dead
         fail(error, "out of memory");
         return NULL;
     }
+    Connection *connection = g_new(Connection, 1);
+    *connection = (Connection){.conn = conn, .pipe = DB_PIPE_NONE};
     PQsetNoticeReceiver(conn, ignore_notice, NULL);
-    bool is_good = PQstatus(conn) != CONNECTION_BAD ? finish_connection(conn, deadline, error)
+    bool is_good = PQstatus(conn) != CONNECTION_BAD ? finish_connection(connection, deadline, error)
                                                     : fail_pgsql(PQerrorMessage(conn), error);
     if (is_good && PQsetnonblocking(conn, 1) == 0)
-        return conn;
+        return connection;
     if (is_good)
         fail_pgsql(PQerrorMessage(conn), error);
-    PQfinish(conn);
+    pgsql_close(connection);
     return NULL;
-}
-
-static void pgsql_close(void *connection)
-{
-    PQfinish(connection);
 }
 
 static char *quote(void *context, const char *text, GError **error)
@@ -104,8 +125,8 @@ static char *quote(void *context, const char *text, GError **error)
 /* A query on its way. */
 typedef struct {
     PGconn *conn;
+    DbPipe *pipe;
     gint64 deadline;
-    size_t received; /* about: what was waiting whenever we read */
     DbAnswer *answer;
     bool has_ended; /* a set of rows: another one replaces it */
     DbOutcome outcome;
@@ -128,24 +149,27 @@ static bool send_query(Query *query, const char *text)
     if (!PQsendQuery(query->conn, text) || !PQsetSingleRowMode(query->conn))
         return fail_query(query, DB_BROKEN, PQerrorMessage(query->conn));
     while ((left = PQflush(query->conn)) > 0)
-        if (!db_wait(PQsocket(query->conn), POLLOUT, query->deadline))
+        if (!db_pipe_wait(query->pipe, PQsocket(query->conn), POLLOUT, query->deadline))
             return fail_query(query, DB_BROKEN, "the server does not read");
     return left == 0 || fail_query(query, DB_BROKEN, PQerrorMessage(query->conn));
 }
 
-/* Waits until PQgetResult() does not. Limits hold between two reads of the library, which reads for as long as there is
- * something and the message has not ended: a server that is both hostile and faster than we are can make it take in one
- * whole message, a gigabyte at most, and only then is told off. */
+/* Of a TLS record the library may have left a part to OpenSSL, which no wait for the socket would see. */
+static bool has_pending(PGconn *conn)
+{
+    SSL *ssl = PQsslStruct(conn, "OpenSSL");
+
+    return ssl && SSL_pending(ssl) > 0;
+}
+
+/* Waits until PQgetResult() does not. */
 static bool receive(Query *query)
 {
     while (PQisBusy(query->conn)) {
-        int waiting = 0;
-        if (!db_wait(PQsocket(query->conn), POLLIN, query->deadline))
-            return fail_query(query, DB_BROKEN, "the server does not answer in time");
-        if (ioctl(PQsocket(query->conn), FIONREAD, &waiting) == 0)
-            query->received += (size_t)waiting;
-        if (query->received > DB_RECEIVE_MAX)
-            return fail_query(query, DB_BROKEN, "the answer is too large");
+        if (!has_pending(query->conn) && !db_pipe_wait(query->pipe, PQsocket(query->conn), POLLIN, query->deadline))
+            return fail_query(query, DB_BROKEN,
+                              db_pipe_is_flooded(query->pipe) ? "the answer is too large"
+                                                              : "the server does not answer in time");
         if (!PQconsumeInput(query->conn))
             return fail_query(query, DB_BROKEN, PQerrorMessage(query->conn));
     }
@@ -200,11 +224,18 @@ static bool take_result(Query *query, const PGresult *result)
 static DbOutcome pgsql_ask(void *connection, const DbTemplate *template, gint64 deadline, DbAnswer *answer,
                            GError **error)
 {
-    Query query = {.conn = connection, .deadline = deadline, .answer = answer, .outcome = DB_DONE, .error = error};
-    g_autofree char *text = db_template_expand(template, answer->key, quote, connection, error);
+    Connection *own = connection;
+    Query query = {.conn = own->conn,
+                   .pipe = &own->pipe,
+                   .deadline = deadline,
+                   .answer = answer,
+                   .outcome = DB_DONE,
+                   .error = error};
+    g_autofree char *text = db_template_expand(template, answer->key, quote, own->conn, error);
 
     if (!text)
         return DB_REFUSED;
+    db_pipe_allow(query.pipe, DB_RECEIVE_MAX);
     if (!send_query(&query, text))
         return query.outcome;
     while (receive(&query)) {
@@ -219,18 +250,22 @@ static DbOutcome pgsql_ask(void *connection, const DbTemplate *template, gint64 
     return query.outcome;
 }
 
-static const DbDriver driver = {"pgsql", pgsql_connect, pgsql_ask, pgsql_close};
-
 /* ---- The table ---- */
 
-static void pgsql_free(void *data)
+static void pgsql_clear(void *data)
 {
     Pgsql *pgsql = data;
 
     db_servers_free(pgsql->servers);
     db_params_free(pgsql->params);
-    g_free(pgsql);
 }
+
+static void pgsql_free(void *data)
+{
+    g_atomic_rc_box_release_full(data, pgsql_clear);
+}
+
+static const DbDriver driver = {"pgsql", pgsql_connect, pgsql_ask, pgsql_close, pgsql_clear};
 
 static bool read_params(Pgsql *pgsql, Table *table, const char *name, GError **error)
 {
@@ -247,7 +282,7 @@ static bool read_params(Pgsql *pgsql, Table *table, const char *name, GError **e
 
 static bool pgsql_open(Table *table, const char *name, GError **error)
 {
-    Pgsql *pgsql = g_new0(Pgsql, 1);
+    Pgsql *pgsql = g_atomic_rc_box_new0(Pgsql);
 
     if (read_params(pgsql, table, name, error)) {
         table->data = pgsql;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/fd.h"
+#include "table/connecting.h"
 #include "table/kept.h"
 
 #include <errno.h>
@@ -29,7 +30,7 @@ static void close_kept(void *connection)
 
 Remote *remote_new(Endpoint *endpoint, gint64 timeout_ms, size_t reply_max)
 {
-    Remote *remote = g_new0(Remote, 1);
+    Remote *remote = g_atomic_rc_box_new0(Remote);
 
     remote->endpoint = endpoint;
     remote->timeout_ms = timeout_ms;
@@ -38,13 +39,18 @@ Remote *remote_new(Endpoint *endpoint, gint64 timeout_ms, size_t reply_max)
     return remote;
 }
 
-void remote_free(Remote *remote)
+static void clear_remote(void *data)
 {
-    if (!remote)
-        return;
+    Remote *remote = data;
+
     kept_clear(&remote->kept);
     endpoint_free(remote->endpoint);
-    g_free(remote);
+}
+
+void remote_free(Remote *remote)
+{
+    if (remote)
+        g_atomic_rc_box_release_full(remote, clear_remote);
 }
 
 /* Has the server closed it, or said what nobody asked for? */
@@ -66,7 +72,7 @@ static int take_kept(Remote *remote)
     return is_quiet(fd) ? fd_steal(&fd) : -1;
 }
 
-/* Adds the addresses that the system's resolver knows. It has its own time limits (resolv.conf(5)). */
+/* Adds the addresses that the system's resolver knows. */
 static void resolve(Endpoint *endpoint)
 {
     struct addrinfo hints = {.ai_flags = AI_ADDRCONFIG, .ai_socktype = SOCK_STREAM};
@@ -87,17 +93,32 @@ static const char *skip_word(const char *text, const char *word)
     return g_str_has_prefix(text, word) ? text + strlen(word) : text;
 }
 
-static int dial(const Remote *remote, gint64 deadline, GError **error)
+/* As pointers, which descriptors are kept as. NULL would be one. */
+static void *dial_name(void *data, const void *nothing, gint64 deadline, GError **error)
 {
+    const Remote *remote = data;
     Endpoint endpoint = *remote->endpoint;
     g_autoptr(GArray) addresses = g_array_new(FALSE, TRUE, sizeof(struct sockaddr_storage));
-    g_autoptr(GError) why = NULL;
 
-    if (endpoint.addresses->len == 0) {
-        endpoint.addresses = addresses;
-        resolve(&endpoint);
-    }
-    int fd = endpoint_connect(&endpoint, deadline, &why);
+    endpoint.addresses = addresses;
+    resolve(&endpoint);
+    return GINT_TO_POINTER(endpoint_connect(&endpoint, deadline, error) + 1);
+}
+
+static void close_dialled(void *connection)
+{
+    close_kept(GINT_TO_POINTER(GPOINTER_TO_INT(connection) - 1));
+}
+
+static int dial(Remote *remote, gint64 deadline, GError **error)
+{
+    static const Connecting how = {dial_name, close_dialled, clear_remote};
+    const Endpoint endpoint = *remote->endpoint;
+    g_autoptr(GError) why = NULL;
+    int fd = endpoint.path || endpoint.addresses->len > 0
+                 ? endpoint_connect(&endpoint, deadline, &why)
+                 : GPOINTER_TO_INT(connect_by(&how, remote, NULL, deadline, &why)) - 1;
+
     if (fd < 0)
         fail(error, "connect to %s: %s", endpoint.path ? endpoint.path : skip_word(endpoint.name, "inet:"),
              why->message);

@@ -14,7 +14,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Remote, remote_free)
 /* The end of the reply in what has come so far: its length, 0 when it goes on, or -1 when it is no reply (error). */
 typedef gssize RemoteFrame(const char *data, size_t len, GError **error);
 
-/* Blocks, no longer than the timeout (the system's resolver may take longer for a name). Any thread. Returns the reply,
+/* Blocks, no longer than the timeout. Any thread. Returns the reply,
  * which the caller frees; NULL: error. A connection that the server closed while nobody used it is replaced silently.
  */
 GString *remote_ask(Remote *remote, const char *request, size_t len, RemoteFrame *frame, GError **error);

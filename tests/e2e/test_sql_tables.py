@@ -391,3 +391,74 @@ def test_servers_that_fail(sut, pgsql, mysql, ports):
         assert time.monotonic() - begun < LIMIT
         for name, _ in fakes:
             recipient(mta, 'two_' + name, wanted=250)
+
+
+# ---- Servers that say too much, after a query. The network never pauses: a library reads as long as there is something ----
+
+MEMORY = 100 << 10  # kB that a process may take for it, of which some 20 MB are there from the start
+
+
+def pgsql_row(peer, over):
+    """One row that does not end. The network never pauses."""
+    peer.settimeout(None)
+    peer.sendall(b'D\x3f\xff\xff\xff\x00\x01\x3f\xff\xff\xf0')
+    for _ in range(500):
+        peer.sendall(bytes(1 << 20))
+
+
+def pgsql_notices(peer, over):
+    notice = b'SNOTICE\0C00000\0M' + b'x' * 10000 + b'\0\0'
+    notice = b'N' + (len(notice) + 4).to_bytes(4, 'big') + notice
+    for _ in range(500):
+        peer.sendall(notice * 100)
+
+
+def packet(number, data):
+    return len(data).to_bytes(3, 'little') + bytes([number & 255]) + data
+
+
+COLUMN = b'\x03def\0\0\0\x01c\0\x0c\x21\0\0\0\0\0\xfd\0\0\0\0\0'
+
+
+def mysql_columns(peer, over):
+    """Ever more columns of an answer."""
+    peer.sendall(packet(1, b'\xfe' + (1 << 31).to_bytes(8, 'little')))
+    number = 2
+    for _ in range(500):
+        data = b''.join(packet(number + i, COLUMN) for i in range(20000))
+        number += 20000
+        peer.sendall(data)
+
+
+def mysql_count(peer, over):
+    """A number of columns for which there would be no room, and one of them."""
+    peer.sendall(packet(1, b'\xfe' + (40_000_000).to_bytes(8, 'little')) + packet(2, COLUMN) + packet(3, b'\xfe\0\0\2\0'))
+    over.wait(5)
+
+
+def mysql_rows(peer, over):
+    peer.sendall(packet(1, b'\x01') + packet(2, COLUMN) + packet(3, b'\xfe\0\0\2\0'))
+    row = b'\xfd' + (60000).to_bytes(3, 'little') + b'x' * 60000
+    for number in range(10000):
+        peer.sendall(packet(4 + number, row))
+
+
+FLOODS = {'pgsql': (pgsql_row, pgsql_notices), 'mysql': (mysql_columns, mysql_count, mysql_rows)}
+
+
+@pytest.mark.gatepost_only
+@pytest.mark.skipif('ASAN_OPTIONS' in os.environ or 'TSAN_OPTIONS' in os.environ, reason='sanitizers have memory of their own')
+@pytest.mark.parametrize('kind', FLOODS)
+def test_floods_take_no_memory(kind, ports, tmp_path, request):
+    real, port = request.getfixturevalue(kind), ports.take()
+    write(tmp_path, 'main.cf', 'compatibility_level = 3.6\n')
+    table = write(tmp_path, 'x.cf', real.parameters().replace(str(real.port), str(port)) + BOXES)
+    for flood in FLOODS[kind]:
+        with Fake(port, flood, real.port):
+            process = subprocess.Popen([request.config.getoption('--gatepost'), 'map', '-c', str(tmp_path), '-q', 'alice@virt.test', f'{kind}:{table}'],
+                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            said = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            assert process.returncode == 1 and 'query failed' in said, (flood, said)
+            assert usage.ru_maxrss < MEMORY, (flood, usage.ru_maxrss, said)
