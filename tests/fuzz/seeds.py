@@ -13,6 +13,9 @@ ROOT = HERE.parent.parent
 POLICIES = [bytes([n]) for n in (0x00, 0x04, 0x05, 0x06, 0x07, 0x3F)]
 BITS = [b"\x00", b"\x2a", b"\xff"]
 PORTIONS = [b"\x01", b"\xff"]
+LMDB_EDITS = [start + b"user%03d@example.com\n" % 33 + cut + page + offset
+              for start in (b"\x00", b"\x01") for cut in (b"\x00", b"\x01")
+              for page in (b"\x00", b"\x01", b"\x02", b"\x05") for offset in (b"\x00\x08\x04", b"\x00\x10\x10", b"\x0f\xd0\x20")]
 
 # target: where its strings are, and what goes before each of them (the octets that choose how it is read)
 TARGETS = {
@@ -33,6 +36,7 @@ TARGETS = {
     "header": (["src/mail/header_test.c", "src/mail/address_list_test.c", "src/cleanup/intake_test.c"], PORTIONS),
     "list": (["src/access/access_test.c", "src/access/dns_list_test.c", "src/policy/policy_service_test.c"],
              [b"", b"check_sender_access ", b"check_policy_service ", b"reject_rbl_client ", b"warn_if_reject "]),
+    "lmdb_file": (["src/table/lmdb_file_test.c"], LMDB_EDITS),
     "master_cf": (["src/config/master_cf_test.c", "src/config/findings_test.c", "tests/e2e/test_master.py",
                    "conf/master.cf"], [b""]),
     "name": (["src/dns/answer_test.c", "src/dns/hosts_test.c", "src/dns/resolver_test.c"], [b"", b"\x09"]),
