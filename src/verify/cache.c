@@ -1,120 +1,18 @@
-/* cache.c - the file of results. */
+/* cache.c - the file of results: where it is, and reading it. */
 #include "verify/cache.h"
 #include "base/clock.h"
-#include "base/fail.h"
-#include "base/fd.h"
 #include "base/log.h"
 #include "base/root.h"
 #include "base/source.h"
-#include "mail/address.h"
-#include "table/lmdb_file.h"
+#include "verify/cache_private.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <lmdb.h>
-#include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#define KEY_MAX 500           /* octets; the database takes 511 */
-#define KEY_BEGINNING 400     /* of a longer address; the rest of its key is a checksum */
-#define ENTRY_OCTETS_MAX 4096 /* that an entry takes in the file at most, with half of a page empty */
-#define READERS_MAX 1024
 #define COMPLAIN_MS 60000
 #define LOOK_MS 200
-#define UNKNOWN_BOOT "unknown"
 
-struct VerifyCache {
-    char *name; /* as the log shows it */
-    char *path, *state_path;
-    bool writes;
-    guint limit; /* entries */
-    CacheTimes times;
-    pthread_mutex_t lock; /* for what follows: a lookup takes microseconds */
-    MDB_env *env;         /* NULL: not open */
-    MDB_dbi dbi;
-    dev_t device; /* of the open file: it may be replaced */
-    ino_t inode;
-    LmdbFile *file; /* of a reader; NULL: not open */
-    gint64 next_look_ms, complained_ms;
-};
-
-/* ---- Entries ---- */
-
-void cache_entry_clear(CacheEntry *entry)
-{
-    g_clear_pointer(&entry->text, g_free);
-}
-
-char *cache_entry_to_text(const CacheEntry *entry)
-{
-    g_autofree char *text =
-        g_strdup_printf("%d:%" G_GINT64_FORMAT ":%" G_GINT64_FORMAT ":", entry->status, entry->probed, entry->updated);
-    g_autofree char *why = g_strndup(entry->text ? entry->text : "", CACHE_TEXT_MAX);
-
-    for (char *c = why; *c; c++)
-        if (g_ascii_iscntrl(*c))
-            *c = ' ';
-    return g_strconcat(text, why, NULL);
-}
-
-bool cache_entry_from_text(const char *text, CacheEntry *ret_entry)
-{
-    g_auto(GStrv) fields = g_strsplit(text, ":", 4);
-    gint64 status, probed, updated;
-
-    if (g_strv_length(fields) != 4 ||
-        !g_ascii_string_to_signed(fields[0], 10, ADDRESS_OK, ADDRESS_UNKNOWN, &status, NULL) ||
-        !g_ascii_string_to_signed(fields[1], 10, 0, G_MAXINT64, &probed, NULL) ||
-        !g_ascii_string_to_signed(fields[2], 10, 0, G_MAXINT64, &updated, NULL))
-        return false;
-    *ret_entry = (CacheEntry){(AddressStatus)status, probed, updated, g_strdup(fields[3])};
-    return true;
-}
-
-CacheTimes cache_times(const Config *config)
-{
-    return (CacheTimes){.good_expire = config_seconds(config, "address_verify_positive_expire_time"),
-                        .good_refresh = config_seconds(config, "address_verify_positive_refresh_time"),
-                        .bad_expire = config_seconds(config, "address_verify_negative_expire_time"),
-                        .bad_refresh = config_seconds(config, "address_verify_negative_refresh_time")};
-}
-
-/* A time in the future: the clock was set back since. */
-static bool is_older(const CacheEntry *entry, gint64 now, gint64 seconds)
-{
-    return now - entry->updated > seconds || entry->updated - now > seconds;
-}
-
-bool cache_entry_is_expired(const CacheEntry *entry, const CacheTimes *times, gint64 now)
-{
-    return is_older(entry, now, entry->status == ADDRESS_OK ? times->good_expire : times->bad_expire);
-}
-
-bool cache_entry_is_stale(const CacheEntry *entry, const CacheTimes *times, gint64 now)
-{
-    return is_older(entry, now, entry->status == ADDRESS_OK ? times->good_refresh : times->bad_refresh);
-}
-
-/* Domains have no case; a local part may have. Very long addresses end in a checksum. */
-static char *make_key(const char *address)
-{
-    const char *domain = address_domain(address);
-    g_autofree char *folded = domain ? g_ascii_strdown(domain, -1) : NULL;
-    g_autofree char *key =
-        domain ? g_strdup_printf("%.*s%s", (int)(domain - address), address, folded) : g_strdup(address);
-
-    if (strlen(key) <= KEY_MAX)
-        return g_steal_pointer(&key);
-    g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, key, -1);
-    return g_strdup_printf("%.*s#%s", KEY_BEGINNING, key, sum);
-}
-
-/* ---- The file ---- */
-
-static void complain(VerifyCache *cache, const char *what, const char *why)
+void cache_complain(VerifyCache *cache, const char *what, const char *why)
 {
     gint64 now = clock_ms();
 
@@ -122,135 +20,6 @@ static void complain(VerifyCache *cache, const char *what, const char *why)
         return;
     cache->complained_ms = now;
     log_warning("%s: %s: %s", cache->name, what, why);
-}
-
-static void close_file(VerifyCache *cache)
-{
-    g_clear_pointer(&cache->env, mdb_env_close);
-}
-
-static int open_environment(VerifyCache *cache)
-{
-    unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NOSYNC;
-    size_t size = MAX((size_t)cache->limit, 1000) * ENTRY_OCTETS_MAX;
-    MDB_txn *txn = NULL;
-    int code = mdb_env_create(&cache->env);
-
-    if (code == 0)
-        code = mdb_env_set_mapsize(cache->env, size);
-    if (code == 0)
-        code = mdb_env_set_maxreaders(cache->env, READERS_MAX);
-    if (code == 0)
-        code = mdb_env_open(cache->env, cache->path, flags, 0600);
-    if (code == 0)
-        code = mdb_txn_begin(cache->env, NULL, 0, &txn);
-    if (code == 0)
-        code = mdb_dbi_open(txn, NULL, 0, &cache->dbi);
-    if (code == 0)
-        return mdb_txn_commit(txn); /* keeps the handle */
-    if (txn)
-        mdb_txn_abort(txn);
-    return code;
-}
-
-static int open_file(VerifyCache *cache)
-{
-    struct stat status;
-    int code = open_environment(cache);
-
-    if (code == 0 && stat(cache->path, &status) == 0) {
-        cache->device = status.st_dev;
-        cache->inode = status.st_ino;
-        return 0;
-    }
-    close_file(cache);
-    return code;
-}
-
-/* The reader's view: the file may come, or be replaced, at any time. Under the lock. */
-static bool look_at_file(VerifyCache *cache)
-{
-    g_autoptr(GError) error = NULL;
-    struct stat status;
-
-    if (source_is_sealed() && clock_ms() < cache->next_look_ms) /* else it costs next to nothing */
-        return cache->file != NULL;
-    cache->next_look_ms = clock_ms() + LOOK_MS;
-    if (!source_stat(cache->path, &status)) {
-        g_clear_pointer(&cache->file, lmdb_file_free);
-        return false;
-    }
-    if (cache->file && (status.st_dev != cache->device || status.st_ino != cache->inode))
-        g_clear_pointer(&cache->file, lmdb_file_free);
-    if (cache->file || status.st_size == 0) /* empty: about to be made */
-        return cache->file != NULL;
-    cache->file = lmdb_file_open(cache->path, &error);
-    if (!cache->file)
-        complain(cache, "open", error->message);
-    cache->device = status.st_dev;
-    cache->inode = status.st_ino;
-    return cache->file != NULL;
-}
-
-static char *boot_line(void)
-{
-    char *id = NULL;
-
-    if (!g_file_get_contents("/proc/sys/kernel/random/boot_id", &id, NULL, NULL))
-        return g_strdup(UNKNOWN_BOOT);
-    return g_strstrip(id);
-}
-
-/* From here until it is closed the file is not whole on the disk. */
-static bool mark_unsynced(const VerifyCache *cache, GError **error)
-{
-    g_autofree char *boot = boot_line();
-    g_autofree char *directory = g_path_get_dirname(cache->path);
-    auto_fd fd = open(cache->state_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-    if (fd < 0 || !fd_write_all(fd, boot, strlen(boot)) || fsync(fd) < 0)
-        return fail_errno(error, "write %s", cache->state_path);
-    auto_fd above = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (above < 0 || fsync(above) < 0)
-        return fail_errno(error, "sync directory %s", directory);
-    return true;
-}
-
-/* Whether another boot wrote to the file and did not sync it. */
-static bool may_be_torn(const VerifyCache *cache)
-{
-    g_autofree char *boot = boot_line();
-    g_autofree char *written = NULL;
-
-    return g_file_get_contents(cache->state_path, &written, NULL, NULL) &&
-           (strcmp(written, boot) != 0 || strcmp(boot, UNKNOWN_BOOT) == 0);
-}
-
-static void remove_file(const VerifyCache *cache)
-{
-    g_autofree char *lock = g_strconcat(cache->path, "-lock", NULL);
-
-    unlink(cache->path);
-    unlink(lock);
-}
-
-static bool open_to_write(VerifyCache *cache, bool forget, GError **error)
-{
-    if (!forget && may_be_torn(cache)) {
-        log_info_as("verify", "%s: written before the system went down, begun anew", cache->name);
-        forget = true;
-    }
-    if (forget)
-        remove_file(cache);
-    if (!mark_unsynced(cache, error))
-        return false;
-    int code = open_file(cache);
-    if (code == MDB_INVALID || code == MDB_VERSION_MISMATCH || code == MDB_CORRUPTED || code == MDB_PAGE_NOTFOUND) {
-        log_warning_as("verify", "%s: %s: begun anew", cache->name, mdb_strerror(code));
-        remove_file(cache);
-        code = open_file(cache);
-    }
-    return code == 0 || fail(error, "open %s: %s", cache->path, mdb_strerror(code));
 }
 
 /* "btree:/path", "proxy:lmdb:/path": the file's path without suffix. NULL: memory only. */
@@ -311,7 +80,7 @@ VerifyCache *verify_cache_open(const Config *config, CacheAccess access, GError 
     if (!is_kept && *map)
         log_warning("address_verify_map: %s is not supported, results are forgotten with each start: use btree:/path",
                     map);
-    if (open_to_write(cache, !is_kept, error))
+    if (cache_writer_open(cache, !is_kept, error))
         return cache;
     verify_cache_close(cache);
     return NULL;
@@ -321,9 +90,7 @@ void verify_cache_close(VerifyCache *cache)
 {
     if (!cache)
         return;
-    if (cache->env && mdb_env_sync(cache->env, 1) == 0)
-        unlink(cache->state_path);
-    close_file(cache);
+    cache_writer_close(cache);
     lmdb_file_free(cache->file);
     pthread_mutex_destroy(&cache->lock);
     g_free(cache->name);
@@ -332,42 +99,31 @@ void verify_cache_close(VerifyCache *cache)
     g_free(cache);
 }
 
-/* ---- Entries in the file ---- */
+/* ---- Reading ---- */
 
-static MDB_val value_of(const char *text)
+/* The reader's view: the file may come, or be replaced, at any time. Under the lock. */
+static bool look_at_file(VerifyCache *cache)
 {
-    return (MDB_val){.mv_size = strlen(text), .mv_data = (void *)text};
-}
+    g_autoptr(GError) error = NULL;
+    struct stat status;
 
-/* Postfix's files may have a NUL at the end of values. */
-static bool read_entry(const MDB_val *value, CacheEntry *ret_entry)
-{
-    g_autofree char *text = g_strndup(value->mv_data, value->mv_size);
-
-    return cache_entry_from_text(text, ret_entry);
-}
-
-static int get(const VerifyCache *cache, MDB_txn *txn, const char *key, CacheEntry *ret_entry)
-{
-    MDB_val name = value_of(key), value;
-    int code = mdb_get(txn, cache->dbi, &name, &value);
-
-    return code == 0 && !read_entry(&value, ret_entry) ? MDB_NOTFOUND : code;
-}
-
-/* The writer's own view. */
-static bool get_own(VerifyCache *cache, const char *key, CacheEntry *ret_entry)
-{
-    MDB_txn *txn;
-    int code = cache->env ? mdb_txn_begin(cache->env, NULL, MDB_RDONLY, &txn) : MDB_NOTFOUND;
-
-    if (code == 0) {
-        code = get(cache, txn, key, ret_entry);
-        mdb_txn_abort(txn);
+    if (source_is_sealed() && clock_ms() < cache->next_look_ms) /* else it costs next to nothing */
+        return cache->file != NULL;
+    cache->next_look_ms = clock_ms() + LOOK_MS;
+    if (!source_stat(cache->path, &status)) {
+        g_clear_pointer(&cache->file, lmdb_file_free);
+        return false;
     }
-    if (code != 0 && code != MDB_NOTFOUND)
-        complain(cache, "read", mdb_strerror(code));
-    return code == 0;
+    if (cache->file && (status.st_dev != cache->device || status.st_ino != cache->inode))
+        g_clear_pointer(&cache->file, lmdb_file_free);
+    if (cache->file || status.st_size == 0) /* empty: about to be made */
+        return cache->file != NULL;
+    cache->file = lmdb_file_open(cache->path, &error);
+    if (!cache->file)
+        cache_complain(cache, "open", error->message);
+    cache->device = status.st_dev;
+    cache->inode = status.st_ino;
+    return cache->file != NULL;
 }
 
 static bool get_theirs(VerifyCache *cache, const char *key, CacheEntry *ret_entry)
@@ -379,175 +135,18 @@ static bool get_theirs(VerifyCache *cache, const char *key, CacheEntry *ret_entr
         return false;
     TableResult result = lmdb_file_get(cache->file, key, &text, &error);
     if (result == TABLE_FAILED)
-        complain(cache, "read", error->message);
+        cache_complain(cache, "read", error->message);
     return result == TABLE_FOUND && cache_entry_from_text(text, ret_entry);
 }
 
 bool verify_cache_get(VerifyCache *cache, const char *address, CacheEntry *ret_entry)
 {
-    g_autofree char *key = make_key(address);
+    g_autofree char *key = cache_key(address);
 
     if (!*key)
         return false;
     pthread_mutex_lock(&cache->lock);
-    bool found = cache->writes ? get_own(cache, key, ret_entry) : get_theirs(cache, key, ret_entry);
+    bool found = cache->writes ? cache_writer_get(cache, key, ret_entry) : get_theirs(cache, key, ret_entry);
     pthread_mutex_unlock(&cache->lock);
     return found;
-}
-
-/* ---- Writing ---- */
-
-typedef struct {
-    const VerifyCache *cache;
-    gint64 now;
-    bool only_expired;
-    bool with_good;  /* good results may go, too */
-    gint64 cut;      /* what was updated until then goes */
-    GArray *updated; /* of gint64: times of what may go, where they are collected; else NULL */
-    guint kept, dropped;
-} Sweep;
-
-/* Of those that have to make room. */
-static bool goes(const Sweep *sweep, const CacheEntry *entry)
-{
-    if (cache_entry_is_expired(entry, &sweep->cache->times, sweep->now))
-        return true;
-    return !sweep->only_expired && (sweep->with_good || entry->status != ADDRESS_OK) && entry->updated <= sweep->cut;
-}
-
-static void collect(Sweep *sweep, const CacheEntry *entry)
-{
-    if (sweep->with_good || entry->status != ADDRESS_OK)
-        g_array_append_val(sweep->updated, entry->updated);
-}
-
-static int sweep_entries(MDB_txn *txn, Sweep *sweep)
-{
-    MDB_cursor *cursor;
-    MDB_val name, value;
-    int code = mdb_cursor_open(txn, sweep->cache->dbi, &cursor);
-
-    if (code != 0)
-        return code;
-    while ((code = mdb_cursor_get(cursor, &name, &value, MDB_NEXT)) == 0) {
-        g_auto(CacheEntry) entry = {0};
-        bool is_entry = read_entry(&value, &entry);
-        if (sweep->updated) {
-            if (is_entry)
-                collect(sweep, &entry);
-        } else if (!is_entry || goes(sweep, &entry)) {
-            if ((code = mdb_cursor_del(cursor, 0)) != 0)
-                break;
-            sweep->dropped++;
-        } else {
-            sweep->kept++;
-        }
-    }
-    mdb_cursor_close(cursor);
-    return code == MDB_NOTFOUND ? 0 : code;
-}
-
-static gint compare_times(gconstpointer a, gconstpointer b)
-{
-    gint64 left = *(const gint64 *)a, right = *(const gint64 *)b;
-
-    return (left > right) - (left < right);
-}
-
-/* Makes room for an eighth of what fits: the oldest of the bad results, of all where there are few of those. */
-static int make_room(const VerifyCache *cache, MDB_txn *txn, gint64 now)
-{
-    guint wanted = MAX(cache->limit / 8, 1);
-    g_autoptr(GArray) updated = g_array_new(FALSE, FALSE, sizeof(gint64));
-    Sweep sweep = {.cache = cache, .now = now, .updated = updated};
-    int code = sweep_entries(txn, &sweep);
-
-    if (code == 0 && updated->len < wanted) {
-        g_array_set_size(updated, 0);
-        sweep.with_good = true;
-        code = sweep_entries(txn, &sweep);
-    }
-    if (code != 0)
-        return code;
-    g_array_sort(updated, compare_times);
-    sweep.cut = updated->len == 0 ? 0 : g_array_index(updated, gint64, MIN(wanted, updated->len) - 1);
-    sweep.updated = NULL;
-    code = sweep_entries(txn, &sweep);
-    log_info_as("verify", "%s is full: retained=%u dropped=%u entries", cache->name, sweep.kept, sweep.dropped);
-    return code;
-}
-
-static int put(const VerifyCache *cache, MDB_txn *txn, const char *key, const CacheEntry *entry)
-{
-    gint64 now = clock_wall_us() / G_USEC_PER_SEC;
-    g_autofree char *text = cache_entry_to_text(entry);
-    MDB_val name = value_of(key), value = value_of(text);
-    g_auto(CacheEntry) old = {0};
-    MDB_stat size;
-    int code = get(cache, txn, key, &old);
-
-    if (code == 0 && entry->status != ADDRESS_OK && old.status == ADDRESS_OK &&
-        !cache_entry_is_expired(&old, &cache->times, now))
-        return 0;
-    if (code == MDB_NOTFOUND && (code = mdb_stat(txn, cache->dbi, &size)) == 0 && size.ms_entries >= cache->limit)
-        code = make_room(cache, txn, now);
-    return code == 0 ? mdb_put(txn, cache->dbi, &name, &value, 0) : code;
-}
-
-static int in_transaction(VerifyCache *cache, const char *key, const CacheEntry *entry, Sweep *sweep)
-{
-    MDB_txn *txn;
-    int code = cache->env ? mdb_txn_begin(cache->env, NULL, 0, &txn) : ENOENT;
-
-    if (code != 0)
-        return code;
-    code = sweep ? sweep_entries(txn, sweep) : put(cache, txn, key, entry);
-    if (code == 0)
-        return mdb_txn_commit(txn);
-    mdb_txn_abort(txn);
-    return code;
-}
-
-bool verify_cache_put(VerifyCache *cache, const char *address, const CacheEntry *entry)
-{
-    g_autofree char *key = make_key(address);
-    struct stat status;
-
-    g_assert(cache->writes);
-    if (!*key)
-        return true;
-    pthread_mutex_lock(&cache->lock);
-    /* Somebody removed the file, which is how it is made anew: readers will look for it at its place. */
-    bool is_there = stat(cache->path, &status) == 0;
-    if (!is_there || status.st_ino != cache->inode || status.st_dev != cache->device) {
-        close_file(cache);
-        if (!is_there)
-            remove_file(cache); /* the locks of those who have the old one open are not the new one's */
-        int code = open_file(cache);
-        if (code != 0)
-            complain(cache, "open", mdb_strerror(code));
-    }
-    int code = in_transaction(cache, key, entry, NULL);
-    if (code != 0)
-        complain(cache, "write", mdb_strerror(code));
-    pthread_mutex_unlock(&cache->lock);
-    return code == 0;
-}
-
-void verify_cache_clean(VerifyCache *cache)
-{
-    Sweep sweep = {.cache = cache, .now = clock_wall_us() / G_USEC_PER_SEC, .only_expired = true};
-    int dead;
-
-    g_assert(cache->writes);
-    pthread_mutex_lock(&cache->lock);
-    if (cache->env)
-        mdb_reader_check(cache->env, &dead);
-    int code = in_transaction(cache, NULL, NULL, &sweep);
-    if (code != 0)
-        complain(cache, "clean", mdb_strerror(code));
-    else if (sweep.kept > 0 || sweep.dropped > 0)
-        log_info_as("verify", "%s full cleanup: retained=%u dropped=%u entries", cache->name, sweep.kept,
-                    sweep.dropped);
-    pthread_mutex_unlock(&cache->lock);
 }

@@ -34,9 +34,9 @@ typedef struct VerifyCache VerifyCache; /* any thread */
 
 typedef enum { CACHE_READ, CACHE_WRITE } CacheAccess;
 
-/* WRITE: makes the file; what cannot be opened is replaced, with a warning. With an empty address_verify_map, or one of
- * a type that is not supported (a warning), what an earlier process wrote is forgotten. READ: the file may come later.
- * As the user that the processes run as (mail_owner). NULL: error.
+/* WRITE: the file is made with the first result; what is there and cannot be opened is replaced, with a warning. With
+ * an empty address_verify_map, or one of a type that is not supported (a warning), what an earlier process wrote is
+ * forgotten. READ: the file may come later. As the user that the processes run as (mail_owner). NULL: error.
  *
  * Readers need no right to the file: it is one of base/source.h, which verify_cache_will_read() names before root is
  * given up. They see another file in its place within a moment. */

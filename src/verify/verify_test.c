@@ -23,6 +23,8 @@
 
 #include <cmocka.h>
 
+static Account account;
+
 static char *directory;
 static GPtrArray *configs, *main_cfs; /* live as long as a test */
 static unsigned probes;               /* that were sent */
@@ -168,6 +170,12 @@ static void what_is_written_survives(void **state)
     g_autofree char *state_path = g_build_filename(directory, "verify_cache.lmdb.state", NULL);
 
     assert_int_equal(get(cache, "a@x.test"), -1);
+    verify_cache_clean(cache);
+    verify_cache_close(cache);
+    g_autofree char *made = g_build_filename(directory, "verify_cache.lmdb", NULL);
+    assert_false(g_file_test(made, G_FILE_TEST_EXISTS)); /* who sends no probes has no file */
+    assert_false(g_file_test(state_path, G_FILE_TEST_EXISTS));
+    cache = open_cache("", CACHE_WRITE);
     assert_true(put(cache, "a@x.test", ADDRESS_OK, now()));
     assert_true(put(cache, "b@x.test", ADDRESS_BOUNCED, now()));
     assert_true(put(cache, long_address, ADDRESS_DEFERRED, now()));
@@ -444,7 +452,7 @@ static void without_a_queue_manager_there_are_no_probes(void **state)
 static void an_inquiry_is_answered(void **state)
 {
     Asker asker = make_asker("");
-    Inquiry *inquiry = inquiry_new(0);
+    Inquiry *inquiry = inquiry_new(0, &account);
 
     assert_null(inquiry_answer(inquiry, &verify_inquiry, asker.verify, "probe a@x.test", "a@x.test"));
     assert_int_equal(probes, 1);
