@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+static Account account;
+
 static const char settings[] =
     "compatibility_level = 3.6\nmyhostname = mx.example.test\nmydomain = example.test\nmydestination = $myhostname, "
     "localhost\n"
@@ -719,7 +721,7 @@ static void unverified_addresses(void **state)
          ""},
         {"reject", "", "s@e.test", "Double-Bounce@mx.example.test", NULL, ""},
     };
-    static const InquiryKind kind = {ask_probe, take_probe, cancel_probe, free_probe, NULL};
+    static const InquiryKind kind = {ask_probe, take_probe, cancel_probe, free_probe, NULL, NULL};
     int source;
     const Prober prober = {&kind, &source};
 
@@ -729,7 +731,7 @@ static void unverified_addresses(void **state)
             "smtpd_relay_restrictions = reject_unauth_destination\nsmtpd_recipient_restrictions = %s\n%s",
             rows[i].recipient_list, rows[i].settings);
         g_auto(Rules) rules = make_rules(extra, &error);
-        g_autoptr(Inquiry) inquiry = inquiry_new(0);
+        g_autoptr(Inquiry) inquiry = inquiry_new(0, &account);
         AccessFacts facts = stranger(rows[i].sender, rows[i].recipient);
         assert_null(error);
         assert_int_equal(access_may_probe(rules.access), strstr(rows[i].recipient_list, "unverified") != NULL);
@@ -742,7 +744,7 @@ static void unverified_addresses(void **state)
 /* It is waited for, and looked for again and again meanwhile. */
 static void an_unknown_address_is_waited_for(void **state)
 {
-    static const InquiryKind kind = {ask_probe, take_probe, cancel_probe, free_probe, NULL};
+    static const InquiryKind kind = {ask_probe, take_probe, cancel_probe, free_probe, NULL, NULL};
     int source;
     const Prober prober = {&kind, &source};
     g_autoptr(GError) error = NULL;
@@ -750,7 +752,7 @@ static void an_unknown_address_is_waited_for(void **state)
                                      "reject_unverified_recipient\naddress_verify_poll_delay = 1s\n"
                                      "address_verify_poll_count = 2\n",
                                      &error);
-    g_autoptr(Inquiry) inquiry = inquiry_new(0);
+    g_autoptr(Inquiry) inquiry = inquiry_new(0, &account);
     AccessFacts facts = stranger("s@e.test", "unknown@r.test");
     gint64 began = clock_ms();
     int looks = 0;

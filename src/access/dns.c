@@ -35,13 +35,24 @@ static void free_answer(void *answer)
     dns_answer_free(answer);
 }
 
+static size_t size_of(const void *data)
+{
+    const DnsAnswer *answer = data;
+    size_t octets = sizeof *answer + sizeof *answer->records;
+
+    for (guint i = 0; i < answer->records->len; i++)
+        octets += sizeof(DnsRecord) + strlen(dns_answer_record(answer, i)->text) + 1;
+    return octets;
+}
+
 /* A failure, too: who asks for each recipient a server that does not answer waits for it once. */
 static bool lasts(const void *answer)
 {
     return true;
 }
 
-static const InquiryKind dns_kind = {.ask = ask, .take = take, .cancel = cancel, .free = free_answer, .lasts = lasts};
+static const InquiryKind dns_kind = {
+    .ask = ask, .take = take, .cancel = cancel, .free = free_answer, .size = size_of, .lasts = lasts};
 
 const DnsAnswer *ask_dns(Evaluation *evaluation, const char *name, DnsType type)
 {

@@ -2,8 +2,11 @@
 #include "access/inquiry.h"
 #include "base/clock.h"
 
+#include <string.h>
+
 struct Inquiry {
     TaskRef task;
+    Account *account;
     GHashTable *entries; /* of Entry, by key */
 };
 
@@ -13,6 +16,8 @@ typedef struct {
     guint64 number; /* under way; 0: not */
     void *answer;
     gint64 until; /* of a timer */
+    Account *account;
+    size_t held; /* octets, taken from the account */
 } Entry;
 
 static void entry_free(gpointer data)
@@ -23,14 +28,32 @@ static void entry_free(gpointer data)
         entry->kind->cancel(entry->source, entry->number);
     if (entry->answer)
         entry->kind->free(entry->answer);
+    account_return(entry->account, entry->held);
     g_free(entry);
 }
 
-Inquiry *inquiry_new(TaskRef task)
+static void hold(Entry *entry, size_t octets)
+{
+    account_take_anyway(entry->account, octets);
+    entry->held += octets;
+}
+
+static Entry *add_entry(Inquiry *inquiry, const char *key)
+{
+    Entry *entry = g_new0(Entry, 1);
+
+    entry->account = inquiry->account;
+    hold(entry, sizeof *entry + strlen(key) + 1);
+    g_hash_table_insert(inquiry->entries, g_strdup(key), entry);
+    return entry;
+}
+
+Inquiry *inquiry_new(TaskRef task, Account *account)
 {
     Inquiry *inquiry = g_new0(Inquiry, 1);
 
     inquiry->task = task;
+    inquiry->account = account;
     inquiry->entries = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, entry_free);
     return inquiry;
 }
@@ -48,15 +71,18 @@ const void *inquiry_answer(Inquiry *inquiry, const InquiryKind *kind, void *sour
 {
     Entry *entry = g_hash_table_lookup(inquiry->entries, key);
 
+    bool was_there = entry && entry->answer;
+
     if (!entry) {
-        entry = g_new0(Entry, 1);
+        entry = add_entry(inquiry, key);
         entry->kind = kind;
         entry->source = source;
         entry->number = kind->ask(source, question, inquiry->task, &entry->answer);
-        g_hash_table_insert(inquiry->entries, g_strdup(key), entry);
     } else if (entry->number && (entry->answer = kind->take(source, entry->number))) {
         entry->number = 0;
     }
+    if (!was_there && entry->answer && kind->size)
+        hold(entry, kind->size(entry->answer));
     return entry->answer;
 }
 
@@ -65,9 +91,8 @@ bool inquiry_slept(Inquiry *inquiry, const char *key, gint64 ms)
     Entry *entry = g_hash_table_lookup(inquiry->entries, key);
 
     if (!entry) {
-        entry = g_new0(Entry, 1);
+        entry = add_entry(inquiry, key);
         entry->until = clock_ms() + ms;
-        g_hash_table_insert(inquiry->entries, g_strdup(key), entry);
     }
     return clock_ms() >= entry->until;
 }

@@ -6,6 +6,7 @@
  * repeated from its start, which finds this answer and perhaps needs the next one. So an evaluation never waits, and
  * stays a pure function of facts and answers. An Inquiry belongs to one session; one thread at a time. */
 #pragma once
+#include "base/account.h"
 #include "net/sched.h"
 
 typedef struct Inquiry Inquiry;
@@ -18,13 +19,15 @@ typedef struct {
     void *(*take)(void *source, guint64 number); /* NULL: not yet. After take or cancel the number is dead. */
     void (*cancel)(void *source, guint64 number);
     void (*free)(void *answer);
+    size_t (*size)(const void *answer); /* octets that it holds, about. NULL: next to none */
     /* Whether the answer holds for the rest of the session. NULL: none does, each command asks anew. */
     bool (*lasts)(const void *answer);
 } InquiryKind;
 
 #define INQUIRY_ANSWERS_MAX 100 /* kept for the rest of a session */
 
-Inquiry *inquiry_new(TaskRef task);
+/* What it holds is on the account, which outlives it. */
+Inquiry *inquiry_new(TaskRef task, Account *account);
 /* Cancels what is under way. The sources must still be there. NULL is fine. */
 void inquiry_free(Inquiry *inquiry);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Inquiry, inquiry_free)

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+static Account account;
+
 /* A source that answers when it is told to. */
 typedef struct {
     guint64 asked, cancelled;
@@ -44,13 +46,19 @@ static bool lasts(const void *answer)
     return strcmp(answer, "gone tomorrow") != 0;
 }
 
-static const InquiryKind kind = {.ask = ask, .take = take, .cancel = cancel, .free = g_free, .lasts = lasts};
+static size_t size_of(const void *answer)
+{
+    return strlen(answer);
+}
+
+static const InquiryKind kind = {
+    .ask = ask, .take = take, .cancel = cancel, .free = g_free, .size = size_of, .lasts = lasts};
 static const InquiryKind passing = {.ask = ask, .take = take, .cancel = cancel, .free = g_free};
 
 static void a_question_is_asked_once(void **state)
 {
     Source source = {0};
-    g_autoptr(Inquiry) inquiry = inquiry_new(0);
+    g_autoptr(Inquiry) inquiry = inquiry_new(0, &account);
 
     assert_null(inquiry_answer(inquiry, &kind, &source, "k", "q"));
     assert_null(inquiry_answer(inquiry, &kind, &source, "k", "q"));
@@ -64,7 +72,7 @@ static void a_question_is_asked_once(void **state)
 static void an_answer_may_be_there_at_once(void **state)
 {
     Source source = {.at_once = true};
-    g_autoptr(Inquiry) inquiry = inquiry_new(0);
+    g_autoptr(Inquiry) inquiry = inquiry_new(0, &account);
 
     assert_string_equal(inquiry_answer(inquiry, &kind, &source, "k", "now"), "now");
     assert_int_equal(source.asked, 1);
@@ -73,7 +81,7 @@ static void an_answer_may_be_there_at_once(void **state)
 static void only_what_lasts_is_kept(void **state)
 {
     Source source = {.at_once = true};
-    g_autoptr(Inquiry) inquiry = inquiry_new(0);
+    g_autoptr(Inquiry) inquiry = inquiry_new(0, &account);
 
     inquiry_answer(inquiry, &kind, &source, "one", "stays");
     inquiry_answer(inquiry, &kind, &source, "two", "gone tomorrow");
@@ -90,7 +98,7 @@ static void only_what_lasts_is_kept(void **state)
 static void a_session_keeps_so_many_answers(void **state)
 {
     Source source = {.at_once = true};
-    g_autoptr(Inquiry) inquiry = inquiry_new(0);
+    g_autoptr(Inquiry) inquiry = inquiry_new(0, &account);
 
     for (int i = 0; i <= INQUIRY_ANSWERS_MAX; i++) {
         g_autofree char *key = g_strdup_printf("%d", i);
@@ -102,10 +110,34 @@ static void a_session_keeps_so_many_answers(void **state)
     assert_int_equal(source.asked, 1);
 }
 
+static void what_is_held_is_on_the_account(void **state)
+{
+    g_autofree char *much = g_strnfill(5000, 'x');
+    Source source = {0};
+    Inquiry *inquiry = inquiry_new(0, &account);
+
+    assert_int_equal(account.used, 0);
+    inquiry_slept(inquiry, "timer", 1);
+    inquiry_answer(inquiry, &kind, &source, "k", "q");
+    size_t before = account.used;
+    assert_in_range(before, 1, 1000);
+    source.said = g_strdup(much);
+    for (int i = 0; i < 3; i++) /* counted once */
+        assert_non_null(inquiry_answer(inquiry, &kind, &source, "k", "q"));
+    assert_int_equal(account.used, before + 5000);
+    inquiry_settled(inquiry); /* the timer is gone */
+    assert_in_range(account.used, 5000, before + 4999);
+    source.at_once = true;
+    inquiry_answer(inquiry, &kind, &source, "other", much);
+    assert_true(account.used > 10000);
+    inquiry_free(inquiry);
+    assert_int_equal(account.used, 0);
+}
+
 static void what_is_under_way_is_cancelled(void **state)
 {
     Source source = {0};
-    Inquiry *inquiry = inquiry_new(0);
+    Inquiry *inquiry = inquiry_new(0, &account);
 
     inquiry_answer(inquiry, &kind, &source, "k", "q");
     inquiry_settled(inquiry);
@@ -117,7 +149,7 @@ static void what_is_under_way_is_cancelled(void **state)
 
 static void timers_are_told_apart(void **state)
 {
-    g_autoptr(Inquiry) inquiry = inquiry_new(0);
+    g_autoptr(Inquiry) inquiry = inquiry_new(0, &account);
 
     assert_true(inquiry_slept(inquiry, "no time", 0));
     assert_false(inquiry_slept(inquiry, "long", 3600 * 1000));
@@ -133,7 +165,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_question_is_asked_once),       cmocka_unit_test(an_answer_may_be_there_at_once),
         cmocka_unit_test(only_what_lasts_is_kept),        cmocka_unit_test(a_session_keeps_so_many_answers),
-        cmocka_unit_test(what_is_under_way_is_cancelled), cmocka_unit_test(timers_are_told_apart),
+        cmocka_unit_test(what_is_held_is_on_the_account), cmocka_unit_test(what_is_under_way_is_cancelled),
+        cmocka_unit_test(timers_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

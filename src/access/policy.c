@@ -47,7 +47,15 @@ static void answer_free(void *data)
     g_free(answer);
 }
 
-static const InquiryKind policy_kind = {.ask = ask, .take = take, .cancel = cancel, .free = answer_free};
+static size_t size_of(const void *data)
+{
+    const Answer *answer = data;
+
+    return sizeof *answer + (answer->action ? strlen(answer->action) + 1 : 0);
+}
+
+static const InquiryKind policy_kind = {
+    .ask = ask, .take = take, .cancel = cancel, .free = answer_free, .size = size_of};
 
 /* --- the request --- */
 

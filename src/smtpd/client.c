@@ -180,7 +180,7 @@ Outcome client_connected(Session *session)
 
     smtpd->session = session;
     if (!smtpd->inquiry)
-        smtpd->inquiry = inquiry_new(session->self);
+        smtpd->inquiry = inquiry_new(session->self, server_account(smtpd->service->server));
     if (!balancer_heard(smtpd, &outcome))
         return outcome;
     if (!name_is_known(smtpd))
