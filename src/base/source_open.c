@@ -1,4 +1,4 @@
-/* source_open.c - opening a table's file as root for somebody who is not.
+/* source_open.c - opening a table's file, or looking at it, as root for somebody who is not.
  *
  * Where nobody but root can say what a name stands for, it is followed as it is. From the first directory on in which
  * another user may put names, no symbolic link is: else whoever has become that user (a queue manager in
@@ -41,9 +41,9 @@ static size_t others_directory(const char *path)
     return 0;
 }
 
-static int open_without_links(const char *path, size_t directory_len)
+static int open_without_links(const char *path, size_t directory_len, guint64 flags)
 {
-    const struct open_how how = {.flags = FLAGS, .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH};
+    const struct open_how how = {.flags = flags, .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH};
     g_autofree char *directory = g_strndup(path, directory_len);
     auto_fd above = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
@@ -58,10 +58,30 @@ static bool may_be_read(const struct stat *status)
     return status->st_uid != 0 || (status->st_mode & S_IROTH);
 }
 
+static size_t others_part(const char *path)
+{
+    return geteuid() == 0 && *path == '/' ? others_directory(path) : 0;
+}
+
+bool source_stat_for_others(const char *path, struct stat *ret_status)
+{
+    size_t others = others_part(path);
+
+    if (others == 0)
+        return stat(path, ret_status) == 0;
+    auto_fd fd = open_without_links(path, others, O_PATH | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, ret_status) < 0)
+        return false;
+    if (may_be_read(ret_status))
+        return true;
+    errno = EACCES;
+    return false;
+}
+
 int source_open_for_others(const char *path, struct stat *ret_status)
 {
-    size_t others = geteuid() == 0 && *path == '/' ? others_directory(path) : 0;
-    auto_fd fd = others > 0 ? open_without_links(path, others) : open(path, FLAGS);
+    size_t others = others_part(path);
+    auto_fd fd = others > 0 ? open_without_links(path, others, FLAGS) : open(path, FLAGS);
 
     if (fd < 0 || fstat(fd, ret_status) < 0)
         return -1;

@@ -24,3 +24,5 @@ typedef struct {
 /* source_open.c. A regular file that path leads to, for reading; of what users other than root had a hand in, only files
  * that are theirs to give. -1: errno. */
 int source_open_for_others(const char *path, struct stat *ret_status);
+/* As stat(2), of what would be opened. False: errno. */
+bool source_stat_for_others(const char *path, struct stat *ret_status);

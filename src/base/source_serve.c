@@ -19,6 +19,7 @@ struct SourceServer {
     int socket;
     char *name;
     GPtrArray *paths;
+    GHashTable *told; /* numbers of paths that lead where they may not, which the log knows */
     bool sealed;
     gint64 second; /* clock_ms() at its begin */
     guint asked;   /* in it */
@@ -32,6 +33,7 @@ SourceServer *source_server_new(int socket, const char *name)
     server->socket = socket;
     server->name = g_strdup(name);
     server->paths = g_ptr_array_new_with_free_func(g_free);
+    server->told = g_hash_table_new(NULL, NULL);
     return server;
 }
 
@@ -41,6 +43,7 @@ void source_server_free(SourceServer *server)
         return;
     fd_clear(&server->socket);
     g_ptr_array_unref(server->paths);
+    g_hash_table_unref(server->told);
     g_free(server->name);
     g_free(server);
 }
@@ -67,6 +70,16 @@ static bool asks_too_often(SourceServer *server)
     return ++server->asked > PER_SECOND + PER_SECOND_AND_PATH * server->paths->len;
 }
 
+/* To the process it looks as if it were gone. */
+static void tell_refused(SourceServer *server, guint number, const char *path)
+{
+    if ((errno == ELOOP || errno == EACCES) && g_hash_table_add(server->told, GUINT_TO_POINTER(number)))
+        log_warning(
+            "%s: %s: changes are not seen: others than root may put names on the way to it, and it is a link, or "
+            "a file that not everybody may read",
+            server->name, path);
+}
+
 static void answer(SourceServer *server, const SourceRequest *request)
 {
     const char *path = g_ptr_array_index(server->paths, request->number);
@@ -75,10 +88,13 @@ static void answer(SourceServer *server, const SourceRequest *request)
 
     memset(&reply, 0, sizeof reply); /* with what is between its members: nothing of ours goes out */
     reply.serial = request->serial;
-    if (request->what == SOURCE_STAT)
-        reply.failure = stat(path, &reply.status) < 0 ? errno : 0;
-    else if ((fd = source_open_for_others(path, &reply.status)) < 0)
+    if (request->what == SOURCE_STAT) {
+        reply.failure = source_stat_for_others(path, &reply.status) ? 0 : errno;
+        if (reply.failure != 0)
+            tell_refused(server, request->number, path);
+    } else if ((fd = source_open_for_others(path, &reply.status)) < 0) {
         reply.failure = errno;
+    }
     if (!fd_send(server->socket, &reply, sizeof reply, &fd, fd >= 0 ? 1 : 0))
         give_up(server, "it takes no answers");
 }

@@ -185,7 +185,11 @@ static bool is_handed_out(const char *name)
     g_autofree char *path = path_of(name);
     struct stat status;
     auto_fd fd = source_open_for_others(path, &status);
+    struct stat seen;
+    bool is_seen = source_stat_for_others(path, &seen);
 
+    assert_true(fd < 0 || (is_seen && seen.st_ino == status.st_ino));
+    assert_true(fd >= 0 || !is_seen || S_ISDIR(seen.st_mode)); /* nor is anything told of what is not given */
     return fd >= 0;
 }
 
