@@ -492,6 +492,13 @@ static void bad_lists_do_not_start(void **state)
          "smtpd_client_restrictions: restriction check_client_access: mongodb:/x: lookup tables of type mongodb are "
          "not "
          "supported"},
+        {"smtpd_client_restrictions = check_ccert_access { inline:{a=b}, { search_order = name } }\n",
+         "smtpd_client_restrictions: restriction check_ccert_access: unknown search_order name: \"name\""},
+        {"smtpd_client_restrictions = check_ccert_access { inline:{a=b}, { search_order = } }\n",
+         "smtpd_client_restrictions: restriction check_ccert_access: empty search_order"},
+        {"smtpd_client_restrictions = check_ccert_access { inline:{a=b}, { order = cert_fingerprint } }\n",
+         "smtpd_client_restrictions: restriction check_ccert_access: bad option: \"{ order = cert_fingerprint }\": need "
+         "search_order = name..."},
         {"smtpd_restriction_classes = undefined\n", "restriction class `undefined' needs a definition"},
         {"smtpd_client_restrictions = texthash:/nonexistent\n", NULL},
     };
@@ -532,6 +539,15 @@ static void tls_decides(void **state)
         {"check_ccert_access inline:{{33:44=REJECT no},{AA:BB=OK}}, reject", &untrusted, NULL},
         {"check_ccert_access inline:{{33:44=REJECT no}}, permit", &trusted,
          "554 5.7.1 <33:44>: Client certificate rejected: no"},
+        {"check_ccert_access { inline:{{11:22=REJECT cert},{33:44=REJECT key}} }, permit", &trusted,
+         "554 5.7.1 <11:22>: Client certificate rejected: cert"},
+        {"check_ccert_access { inline:{{11:22=REJECT cert},{33:44=REJECT key}}, "
+         "{ search_order = pubkey_fingerprint cert_fingerprint } }, permit",
+         &trusted, "554 5.7.1 <33:44>: Client certificate rejected: key"},
+        {"check_ccert_access { inline:{{11:22=REJECT cert}}, { search_order=pubkey_fingerprint } }, permit", &trusted,
+         NULL},
+        {"check_ccert_access { inline:{{11:22=REJECT cert}} search_order=cert_fingerprint }, permit", &trusted,
+         "554 5.7.1 <11:22>"},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {

@@ -44,15 +44,55 @@ static bool add_problem(Compiler *compiler, const char *word, char *problem)
     return add_rule(compiler, (Rule){.word = g_strdup(word), .problem = problem});
 }
 
-static bool add_table(Compiler *compiler, const Restriction *restriction, const char *spec, GError **error)
+/* text: of the rule; may be NULL. */
+static bool add_table(Compiler *compiler, const Restriction *restriction, const char *spec, const char *text,
+                      GError **error)
 {
     Rule rule = {.word = g_strdup(restriction->name), .restriction = restriction, .table = table_open(spec, error)};
 
-    if (rule.table)
+    if (rule.table) {
+        rule.text = g_strdup(text);
         return add_rule(compiler, rule);
+    }
     g_prefix_error(error, "restriction %s: ", restriction->name);
     g_free(rule.word);
     return false;
+}
+
+/* "{ search_order = pubkey_fingerprint, cert_fingerprint }" */
+static bool read_search_order(const char *option, GString *ret_order, GError **error)
+{
+    g_autofree char *inside = config_inside_braces(option);
+    g_auto(GStrv) parts = g_strsplit(inside ? inside : option, "=", 2);
+
+    g_string_truncate(ret_order, 0);
+    if (!parts[0] || !parts[1] || strcmp(g_strstrip(parts[0]), "search_order") != 0)
+        return fail(error, "bad option: \"%s\": need search_order = name...", option);
+    g_autoptr(GPtrArray) names = config_split(parts[1]);
+    for (guint i = 0; i < names->len; i++) {
+        const char *name = g_ptr_array_index(names, i);
+        bool is_key = g_ascii_strcasecmp(name, "pubkey_fingerprint") == 0;
+        if (!is_key && g_ascii_strcasecmp(name, "cert_fingerprint") != 0)
+            return fail(error, "unknown search_order name: \"%s\"", name);
+        g_string_append_c(ret_order, is_key ? SEARCH_KEY : SEARCH_CERT);
+    }
+    return names->len > 0 || fail(error, "empty search_order");
+}
+
+static bool add_ccert(Compiler *compiler, const Restriction *restriction, const char *argument, GError **error)
+{
+    g_autofree char *inside = config_inside_braces(argument);
+    g_autoptr(GPtrArray) words = config_split(inside ? inside : argument);
+    g_autoptr(GString) order = g_string_new((const char[]){SEARCH_CERT, SEARCH_KEY, '\0'});
+    const char *spec = words->len > 0 ? g_ptr_array_index(words, 0) : "";
+
+    for (guint i = 1; i < words->len; i++) {
+        if (!read_search_order(g_ptr_array_index(words, i), order, error)) {
+            g_prefix_error(error, "restriction %s: ", restriction->name);
+            return false;
+        }
+    }
+    return add_table(compiler, restriction, spec, order->str, error);
 }
 
 static bool add_policy(Compiler *compiler, const Restriction *restriction, const char *text, GError **error)
@@ -61,8 +101,8 @@ static bool add_policy(Compiler *compiler, const Restriction *restriction, const
         return add_problem(compiler, restriction->name, g_strdup(POLICY_ARGUMENT_MISSING));
     PolicyService *service = policy_service_new(text, compiler->access->config, error);
     if (service)
-        return add_rule(
-            compiler, (Rule){.word = g_strdup(restriction->name), .restriction = restriction, .policy = service});
+        return add_rule(compiler,
+                        (Rule){.word = g_strdup(restriction->name), .restriction = restriction, .policy = service});
     g_prefix_error(error, "restriction %s: ", restriction->name);
     return false;
 }
@@ -101,21 +141,22 @@ static bool add_dns_list(Compiler *compiler, const Restriction *restriction, con
 
 static bool add_restriction(Compiler *compiler, const Restriction *restriction, const char *word, GError **error)
 {
-    bool has_argument = restriction->argument == ARGUMENT_TABLE || restriction->argument == ARGUMENT_TEXT ||
-                        restriction->argument == ARGUMENT_POLICY;
+    bool has_argument = restriction->argument == ARGUMENT_TABLE || restriction->argument == ARGUMENT_CCERT ||
+                        restriction->argument == ARGUMENT_TEXT || restriction->argument == ARGUMENT_POLICY;
     const char *argument = has_argument ? next_word(compiler) : NULL;
 
     if (restriction->argument == ARGUMENT_POLICY)
         return add_policy(compiler, restriction, argument, error);
     if (restriction->argument == ARGUMENT_LIST)
         return add_dns_list(compiler, restriction, word, error);
-    if (restriction->argument != ARGUMENT_TABLE)
+    if (restriction->argument != ARGUMENT_TABLE && restriction->argument != ARGUMENT_CCERT)
         return add_rule(compiler,
                         (Rule){.word = g_strdup(word), .restriction = restriction, .text = g_strdup(argument)});
     if (!argument)
         argument = word;
     if (strchr(argument, ':'))
-        return add_table(compiler, restriction, argument, error);
+        return restriction->argument == ARGUMENT_CCERT ? add_ccert(compiler, restriction, argument, error)
+                                                       : add_table(compiler, restriction, argument, NULL, error);
     return add_problem(
         compiler, word,
         g_strdup_printf("restriction %s: bad argument \"%s\": need maptype:mapname", restriction->name, argument));

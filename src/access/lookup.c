@@ -157,9 +157,10 @@ Verdict check_ccert_access(Evaluation *evaluation, const Rule *rule)
 
     if (!tls || tls->peer == TLS_PEER_NONE)
         return VERDICT_NEXT;
-    try_key(&search, tls->cert_fingerprint);
-    search.is_part = false;
-    try_key(&search, tls->key_fingerprint);
+    for (const char *what = rule->text; *what; what++) {
+        search.is_part = false;
+        try_key(&search, *what == SEARCH_CERT ? tls->cert_fingerprint : tls->key_fingerprint);
+    }
     return finish(&search, search.key ? search.key : tls->cert_fingerprint, "Client certificate");
 }
 

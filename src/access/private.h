@@ -25,10 +25,14 @@ typedef enum {
     ARGUMENT_NONE,
     ARGUMENT_TABLE,
     ARGUMENT_POLICY, /* the next word, a policy service */
+    ARGUMENT_CCERT,  /* a table, or { table, { search_order = ... } } */
     ARGUMENT_LIST,   /* a DNS list; NULL where there is none */
     ARGUMENT_TEXT,   /* the next word, as it is; NULL where there is none */
     ARGUMENT_FINAL,  /* none, and what follows in the list is never reached */
 } ArgumentKind;
+
+#define SEARCH_CERT 'c'
+#define SEARCH_KEY 'k'
 
 typedef struct {
     const char *name;
@@ -45,7 +49,7 @@ struct Rule {
     char *word;                     /* as written */
     const Restriction *restriction; /* NULL: class, problem, or a table alone */
     Table *table;                   /* ARGUMENT_TABLE, or alone */
-    char *text;                     /* ARGUMENT_TEXT */
+    char *text;                     /* ARGUMENT_TEXT; ARGUMENT_CCERT: SEARCH_ characters, in order */
     PolicyService *policy;          /* ARGUMENT_POLICY */
     DnsList *dns_list;              /* ARGUMENT_LIST */
     const List *class;              /* the list of a restriction class */
@@ -78,7 +82,7 @@ struct Access {
     MatchList *mynetworks, *permit_log;
     Tables *clientcerts;   /* relay_clientcerts */
     Tables *sender_logins; /* smtpd_sender_login_maps */
-    bool parents_match;  /* smtpd_access_maps is in parent_domain_matches_subdomains */
+    bool parents_match;    /* smtpd_access_maps is in parent_domain_matches_subdomains */
     char *delimiters, *null_key;
     gint64 reject_code, defer_code, map_reject_code, map_defer_code, relay_code, invalid_code, non_fqdn_code,
         multi_bounce_code, unknown_client_code, unknown_hostname_code, unknown_address_code, rbl_code;
@@ -154,8 +158,8 @@ void note(Evaluation *evaluation, const char *format, ...) G_GNUC_PRINTF(2, 3); 
 void note_event(Evaluation *evaluation, const char *what, const char *text);    /* in access_log_line()'s form */
 
 /* ---- lookup.c ---- */
-RestrictionFunc check_ccert_access, check_sasl_access, check_client_access, check_helo_access, check_sender_access, check_recipient_access,
-    check_etrn_access;
+RestrictionFunc check_ccert_access, check_sasl_access, check_client_access, check_helo_access, check_sender_access,
+    check_recipient_access, check_etrn_access;
 
 /* ---- login.c ---- */
 RestrictionFunc reject_sender_login_mismatch, reject_known_sender_login_mismatch,

@@ -365,7 +365,7 @@ static const Restriction restrictions[] = {
     {"check_recipient_ns_access", check_recipient_ns_access, ARGUMENT_TABLE},
 
     {"check_client_access", check_client_access, ARGUMENT_TABLE},
-    {"check_ccert_access", check_ccert_access, ARGUMENT_TABLE},
+    {"check_ccert_access", check_ccert_access, ARGUMENT_CCERT},
     {"check_sasl_access", check_sasl_access, ARGUMENT_TABLE},
     {"check_helo_access", check_helo_access, ARGUMENT_TABLE},
     {"check_sender_access", check_sender_access, ARGUMENT_TABLE},

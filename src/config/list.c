@@ -1,4 +1,4 @@
-/* list.c - config_split(). */
+/* list.c - lists and braces in values. */
 #include "config/config.h"
 
 #include <string.h>
@@ -34,4 +34,13 @@ GPtrArray *config_split(const char *list)
         g_ptr_array_add(elements, g_strndup(list, len));
         list += len;
     }
+}
+
+char *config_inside_braces(const char *text)
+{
+    size_t len = strlen(text);
+
+    if (len < 2 || text[0] != '{' || text[len - 1] != '}')
+        return NULL;
+    return g_strstrip(g_strndup(text + 1, len - 2));
 }

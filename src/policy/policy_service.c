@@ -93,20 +93,10 @@ static bool set_option(PolicyService *service, const char *option, const char *v
     return fail(error, "unknown option: \"%s = %s\"", option, value);
 }
 
-/* The text inside a whole pair of braces, trimmed; NULL: there is none. Caller frees. */
-static char *inside_braces(const char *text)
-{
-    size_t len = strlen(text);
-
-    if (len < 2 || text[0] != '{' || text[len - 1] != '}')
-        return NULL;
-    return g_strstrip(g_strndup(text + 1, len - 2));
-}
-
 /* "timeout=10s" or "{ default_action = DEFER try later }" */
 static bool read_option(PolicyService *service, const char *word, GError **error)
 {
-    g_autofree char *inside = inside_braces(word);
+    g_autofree char *inside = config_inside_braces(word);
     const char *option = inside ? inside : word;
     const char *equals = strchr(option, '=');
 
@@ -122,7 +112,7 @@ static bool read_option(PolicyService *service, const char *word, GError **error
 PolicyService *policy_service_new(const char *text, const Config *config, GError **error)
 {
     g_autoptr(PolicyService) service = g_new0(PolicyService, 1);
-    g_autofree char *inside = inside_braces(text);
+    g_autofree char *inside = config_inside_braces(text);
     g_autoptr(GPtrArray) words = config_split(inside ? inside : text);
 
     service->text = g_strdup(text);
