@@ -1,5 +1,7 @@
 """smtpd_upstream_proxy_protocol: a proxy in front of the server says who its client is."""
+import os
 import re
+import ssl
 import subprocess
 import time
 
@@ -7,6 +9,7 @@ import pytest
 from harness import PATIENCE
 from harness.instance import wait_port
 from harness.peer import until
+from harness.tls import Authority, secure, starttls
 
 GREETING = '220 mx.gate.test ESMTP Conform'
 REFUSED = '421 4.3.0 mx.gate.test Server local error'
@@ -30,13 +33,25 @@ def v2(command, family, body):
 
 
 @pytest.fixture(scope='module')
-def mta(sut):
+def authority(tmp_path_factory):
+    directory = tmp_path_factory.mktemp('certificates')
+    os.chmod(directory, 0o755)
+    os.chmod(directory.parent, 0o755)
+    authority = Authority(directory)
+    authority.issue('server')
+    return authority
+
+
+@pytest.fixture(scope='module')
+def mta(sut, authority):
+    tls = f'{HAPROXY} -o smtpd_tls_chain_files={authority.path("server.chain")} -o smtpd_tls_security_level=may -o smtpd_tls_loglevel=1'
     with sut('smtpd_peername_lookup = no\nsmtpd_client_port_logging = yes\nsmtpd_error_sleep_time = 0\n', services={
             'in': ('400', f'{HAPROXY} -o smtpd_upstream_proxy_timeout=20 -o virtual_transport=discard'),
             'quick': f'{HAPROXY} -o smtpd_upstream_proxy_timeout=1',
             'named': f'{HAPROXY} -o smtpd_peername_lookup=yes -o smtpd_client_port_logging=no',
             'limited': f'{HAPROXY} -o smtpd_client_connection_rate_limit=1',
             'early': f'{HAPROXY} -o smtpd_forbid_unauth_pipelining=yes',
+            'tls': tls, 'wrapped': f'{tls} -o smtpd_tls_wrappermode=yes',
             'some': f'{HAPROXY} -o smtpd_upstream_proxy_hosts=127.0.0.0/30', 'direct': ''}) as mta:
         yield mta
 
@@ -72,6 +87,64 @@ def test_header(mta, header, shown):
     mta.log.wait_text(f'NOQUEUE: reject: RCPT from unknown[{shown}: 554 5.7.1 <x@elsewhere.test>: Relay access denied; '
                       'from=<a@b.example> to=<x@elsewhere.test> proto=ESMTP helo=<client.example>', mark, 'smtpd')
     mta.log.wait_text(f'disconnect from unknown[{shown} ehlo=1 mail=1 rcpt=0/1 quit=1 commands=3/4', mark, 'smtpd')
+
+
+class OneWrite:
+    """A socket inside TLS whose first flight goes out behind prefix, in one write."""
+
+    def __init__(self, sock, context, prefix):
+        self.sock, self.incoming, self.outgoing = sock, ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname='localhost')
+        self.prefix = prefix
+        self.run(self.tls.do_handshake)
+
+    def run(self, step, *args):
+        while True:
+            try:
+                done = step(*args)
+            except ssl.SSLWantReadError:
+                done = None
+            out = self.prefix + self.outgoing.read()
+            self.prefix = b''
+            if out:
+                self.sock.sendall(out)
+            if done is not None or step == self.tls.do_handshake and self.tls.version():
+                return done
+            self.incoming.write(self.sock.recv(65536))
+
+    def recv(self, size):
+        return self.run(self.tls.read, size)
+
+    def sendall(self, data):
+        self.run(self.tls.write, data)
+
+    def close(self):
+        self.sock.close()
+
+
+@pytest.mark.parametrize('way', ['starttls', 'wrapped', 'in one write'])
+@pytest.mark.parametrize('header, shown', [(V1, '192.0.2.1]:1111'), (V2_SIX, '2001:db8::1]:1234')])
+def test_tls(mta, authority, way, header, shown):
+    """The header is before TLS, which is with the client behind it."""
+    mark, context = mta.log.mark(), authority.client_context(check=True)
+    with mta.connect('tls' if way == 'starttls' else 'wrapped') as client:
+        if way == 'in one write':
+            client.sock = OneWrite(client.sock, context, header)
+        else:
+            client.send(header)
+        if way == 'wrapped':
+            secure(client, context)
+        client.expect(GREETING)
+        if way == 'starttls':
+            client.cmd('EHLO client.example', 250)
+            starttls(client, context)
+        assert 'STARTTLS' not in client.cmd('EHLO client.example', 250)
+        client.cmd('MAIL FROM:<a@b.example>', 250)
+        client.cmd('RCPT TO:<x@elsewhere.test>', '554 5.7.1 <x@elsewhere.test>: Relay access denied')
+        client.cmd('QUIT', 221)
+    mta.log.wait(rf'Anonymous TLS connection established from unknown\[{re.escape(shown)}: TLSv1.*', mark, 'smtpd')
+    mta.log.wait_text(f'NOQUEUE: reject: RCPT from unknown[{shown}: 554 5.7.1 <x@elsewhere.test>: Relay access denied; '
+                      'from=<a@b.example> to=<x@elsewhere.test> proto=ESMTP helo=<client.example>', mark, 'smtpd')
 
 
 @pytest.mark.parametrize('header', [LOCAL, v2(0x20, 0x11, ADDRESSES)])
