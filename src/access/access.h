@@ -44,6 +44,7 @@ typedef struct {
     bool improper_pipelining; /* seen in this session */
     const char *sasl_method;
     const char *sasl_username;             /* also of XCLIENT LOGIN */
+    const char *sasl_sender;               /* AUTH= of MAIL, as received; whoever the client is */
     bool sasl_enabled;                     /* smtpd_sasl_auth_enable: else such a name permits nothing */
     const char *reverse_name;              /* of the client, not verified: "unknown" where there is none */
     const char *server_addr, *server_port; /* that the client is connected to */

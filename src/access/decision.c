@@ -57,5 +57,7 @@ char *access_log_line(const char *what, const AccessFacts *facts, const char *pr
         g_string_append_printf(line, " sasl_method=%s", facts->sasl_method);
     if (facts->sasl_username)
         g_string_append_printf(line, " sasl_username=%s", facts->sasl_username);
+    if (facts->sasl_sender)
+        g_string_append_printf(line, " sasl_sender=%s", facts->sasl_sender);
     return g_string_free(line, FALSE);
 }

@@ -121,7 +121,7 @@ static char *attributes_of(const Evaluation *evaluation, const PolicyService *se
     add(text, "stress", facts->stress ? "yes" : "");
     add(text, "sasl_method", facts->sasl_method);
     add(text, "sasl_username", facts->sasl_username);
-    add(text, "sasl_sender", "");
+    add(text, "sasl_sender", facts->sasl_sender);
     add_tls(text, facts->tls);
     add(text, "policy_context", service->context);
     add(text, "compatibility_level", config_string(config, "compatibility_level"));

@@ -72,6 +72,7 @@ static Outcome check(Smtpd *smtpd, const MailCommand *mail)
     facts.sender = mail->address;
     facts.sender_text = mail->text;
     facts.size = (guint64)MAX(mail->size, 0);
+    facts.sasl_sender = mail->auth;
     if (!refusal) {
         Outcome outcome = smtpd_decide(smtpd, ACCESS_MAIL, &facts);
         if (outcome.kind != OUTCOME_DONE)

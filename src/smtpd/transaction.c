@@ -91,6 +91,7 @@ void transaction_begin(Smtpd *smtpd, MailCommand *mail, const char *line)
     if (*smtpd->settings->content_filter)
         envelope->content_filter = g_strdup(smtpd->settings->content_filter);
     fill_origin(smtpd, &envelope->origin);
+    envelope->origin.sasl_sender = g_strdup(transaction->mail.auth);
     transaction->instance = make_instance(transaction->arrival_us);
     smtpd->transaction = transaction;
     trace_begin(smtpd);

@@ -27,6 +27,7 @@ AccessFacts smtpd_facts(const Smtpd *smtpd, const char *state)
         .improper_pipelining = smtpd->session->early_talked,
         .sasl_method = smtpd->sasl_method,
         .sasl_username = smtpd->sasl_username,
+        .sasl_sender = smtpd->transaction ? smtpd->transaction->mail.auth : NULL,
         .prober = &smtpd->service->prober,
         .sasl_enabled = smtpd->settings->sasl_enabled,
         .reverse_name = smtpd->client.reverse_name,
@@ -84,6 +85,8 @@ void smtpd_log_client(const Smtpd *smtpd, const char *id)
     g_string_printf(line, "%s: client=%s", id ? id : "NOQUEUE", smtpd->client.text);
     if (smtpd->sasl_username)
         g_string_append_printf(line, ", sasl_method=%s, sasl_username=%s", smtpd->sasl_method, smtpd->sasl_username);
+    if (smtpd->transaction->mail.auth)
+        g_string_append_printf(line, ", sasl_sender=%s", smtpd->transaction->mail.auth);
     if (ident && *ident)
         g_string_append_printf(line, ", orig_queue_id=%s", ident);
     if (smtpd->forwarded.given & XF_CLIENT_SET) {

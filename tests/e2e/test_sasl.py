@@ -1,6 +1,7 @@
 """AUTH: Dovecot's authentication service behind it, with its mechanisms and users; real clients in front."""
 import base64
 import os
+import re
 import smtplib
 import subprocess
 
@@ -96,6 +97,18 @@ def test_owners(mta):
                     (f'AUTH PLAIN {ALICE}', 235), ('MAIL FROM:<alice@b.example>', 250), ('RCPT TO:<alice@virt.test>', 250), ('RSET', 250),
                     ('MAIL FROM:<other@b.example>', 250),
                     ('RCPT TO:<alice@virt.test>', '553 5.7.1 <other@b.example>: Sender address rejected: not owned by user alice'))
+
+
+def test_sender_of_auth(mta):
+    """AUTH= of MAIL is logged as it came, whoever says it; no login is made of it."""
+    for steps, words in ([], ''), ([(f'AUTH PLAIN {ALICE}', 235)], ', sasl_method=PLAIN, sasl_username=alice'):
+        mark = mta.log.mark()
+        with mta.session('smtp') as client:
+            client.talk(*steps, ('MAIL FROM:<a@b.example> AUTH=joe+40x.example', 250), ('RCPT TO:<alice@virt.test>', 250),
+                        ('RSET', 250), ('MAIL FROM:<a@b.example> AUTH=<>', 250), ('RCPT TO:<alice@virt.test>', 250), ('RSET', 250),
+                        ('MAIL FROM:<a@b.example> AUTH=joe', 250), ('RCPT TO:<x@far.example>', 250 if steps else '~[45]54 .*'))
+        for more in ', sasl_sender=joe+40x.example', '':
+            assert mta.log.wait(rf'[0-9A-F]+: client=localhost\[127\.0\.0\.1\]{re.escape(words + more)}', mark)
 
 
 def test_login(mta):
