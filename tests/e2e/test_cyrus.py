@@ -129,6 +129,20 @@ def test_refusals(mta):
         assert mta.log.wait('warning: SASL authentication failure: ' + line, mark)
 
 
+def test_fail2ban(mta):
+    """The stock filter of Postfix finds who guesses."""
+    wrong = plain('alice', 'wrong')
+    for octet, steps in (81, [(f'AUTH PLAIN {wrong}', 535)] * 3), (82, [('AUTH LOGIN', 334), ('YQ==', 334), ('YQ==', 535)]), \
+            (83, [(f'AUTH PLAIN {ALICE}', 235)]), (84, [('AUTH NONE', 535), ('AUTH LOGIN', 334), ('*', 501)]):
+        with mta.session('smtp', xclient=f'NAME=h.up.test ADDR=192.0.2.{octet}') as client:
+            client.talk(*steps)
+            client.quit()
+    for mode in 'auth', 'aggressive':
+        found = subprocess.run(['fail2ban-regex', '-o', '<ip>', mta.log.path, f'/etc/fail2ban/filter.d/postfix.conf[mode={mode}]'],
+                               capture_output=True, text=True, check=True).stdout.split()
+        assert [found.count(f'192.0.2.{octet}') for octet in (81, 82, 83, 84)] == [3, 1, 0, 0]
+
+
 def test_no_password_stays(mta, sut):
     """Neither in the log nor in memory, with saslauthd; of the database's pages, which hold passwords, see below."""
     if not sut.newer:

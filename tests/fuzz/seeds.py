@@ -32,6 +32,7 @@ TARGETS = {
     "decoder": (["src/smtp/decoder_test.c", "tests/e2e/test_smtp.py", "tests/e2e/test_proxy_content.py"], POLICIES),
     "delivery": (["src/spool/delivery_test.c", "src/mail/envelope_text_test.c"], [b""]),
     "envelope_text": (["src/mail/envelope_text_test.c"], [b""]),
+    "dovecot_line": (["src/sasl/dovecot_line_test.c", "tests/fault/test_sasl_faults.py"], [b""]),
     "expand": (["src/config/expand_test.c", "src/config/config_test.c"], [b""]),
     "header": (["src/mail/header_test.c", "src/mail/address_list_test.c", "src/cleanup/intake_test.c"], PORTIONS),
     "list": (["src/access/access_test.c", "src/access/dns_list_test.c", "src/policy/policy_service_test.c"],
