@@ -1,6 +1,8 @@
 """submission and submissions with the options that Debian's master.cf has for them: AUTH within TLS alone."""
+import json
 import os
 import smtplib
+import subprocess
 
 import pytest
 from harness.dovecot import Dovecot
@@ -66,6 +68,31 @@ def test_mail_of_a_user(mta, authority, service):
         assert b'(Authenticated sender: alice)\n' in message and b' with ESMTPSA id ' in message, message
     assert mta.log.wait(r'[0-9A-F]+: client=localhost\[\S+\], sasl_method=\w+, sasl_username=alice', mark)
     assert any(line.tag == f'postfix/{service}/smtpd' for line in mta.log.lines(mark))
+
+
+def nodemailer(mta, authority, service, password):
+    """What node says."""
+    options = {'host': 'localhost', 'port': mta.port(service), 'secure': service == 'submissions', 'requireTLS': True,
+               'auth': {'user': 'alice', 'pass': password}}
+    message = {'from': 'a@b.example', 'to': 'alice@virt.test', 'subject': 'x', 'text': '.one\n\n..two\n'}
+    program = f"""
+const options = {json.dumps(options)};
+options.tls = {{ca: require('fs').readFileSync({json.dumps(str(authority.path("ca.pem")))})}};
+require('nodemailer').createTransport(options).sendMail({json.dumps(message)}).then(
+    (info) => console.log(info.response), (error) => console.log(error.code, error.response));
+"""
+    done = subprocess.run(['node', '-e', program], capture_output=True, text=True, timeout=40,
+                          env={**os.environ, 'NODE_PATH': '/usr/share/nodejs'})  # Debian's modules, whoever's node it is
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize('service', SERVICES)
+def test_nodemailer(mta, authority, service):
+    count = len(mta.maildir('alice').files())
+    assert nodemailer(mta, authority, service, PASSWORD).startswith('250 2.0.0 Ok: queued as ')
+    assert nodemailer(mta, authority, service, 'wrong').startswith('EAUTH 535 5.7.8 Error: authentication failed')
+    mta.maildir('alice').wait(count + 1)
+    assert any(b'\n.one\n\n..two\n' in message for message in mta.maildir('alice').messages())
 
 
 def test_nothing_before_tls(mta):
