@@ -1,16 +1,21 @@
 """Services under another root (master.cf: chroot), each with all that it needs, and nothing of what is outside."""
+import base64
 import os
 import sqlite3
+import stat
 import subprocess
 import time
 
 import pytest
+from harness.cyrus import Cyrus
+from harness.dovecot import Dovecot
 from harness.instance import AFTER, MASTER, sanitized
 from harness.peer import until
 
 pytestmark = [pytest.mark.gatepost_only, pytest.mark.skipif(os.geteuid() != 0, reason='a chroot needs root')]
 KINDS = ('texthash', 'hash', 'pcre', 'lmdb', 'cdb', 'sqlite', 'cidr')
 SOON = 10
+PASSWORD = 'Geheim-Kennwort-4711'
 
 LINES = """\
 127.0.0.1:{front} inet n - y - 20 smtpd -o smtpd_proxy_filter=127.0.0.1:{filter} -o syslog_name=postfix/front
@@ -21,6 +26,10 @@ inside unix - - y - 20 filter -o filter_nexthop=127.0.0.1:{after}
 127.0.0.1:{tables} inet n - y - - smtpd -o { smtpd_recipient_restrictions = """ + ' '.join(
     f'check_{"client" if kind == "cidr" else "recipient"}_access {kind}:{{dir}}/{kind}.map' for kind in KINDS) + """ }
 127.0.0.1:{lists} inet n - y - - smtpd -o { smtpd_recipient_restrictions = permit_mynetworks reject } -o mynetworks={dir}/networks
+127.0.0.1:{login} inet n - y - - smtpd -o smtpd_sasl_auth_enable=yes -o smtpd_sasl_type=dovecot -o smtpd_sasl_path=private/auth
+127.0.0.1:{login_inet} inet n - y - - smtpd -o smtpd_sasl_auth_enable=yes -o smtpd_sasl_type=dovecot -o smtpd_sasl_path=inet:127.0.0.1:{auth}
+127.0.0.1:{login_cyrus} inet n - y - - smtpd -o smtpd_sasl_auth_enable=yes
+127.0.0.1:{login_saslauthd} inet n - y - - smtpd -o smtpd_sasl_auth_enable=yes -o smtpd_sasl_path=saslauthd
 127.0.0.1:{probing} inet n - y - - smtpd -o { smtpd_recipient_restrictions = reject_unverified_recipient permit }
 """
 
@@ -72,8 +81,27 @@ def mta(gatepost):
     for kind in KINDS:
         make(mta, kind, 'REJECT version 0')
     write_networks(mta, '192.0.2.0/24\n')
-    with mta:
-        yield mta
+    inside = mta.dir + '/queue'
+    with Cyrus(mta.port('imap'), 'mx.gate.test', {'carol': PASSWORD}, {'dave': PASSWORD}, mta.owner()) as cyrus:
+        cyrus.configure(mta, database='/etc/sasldb2', socket='/run/mux')
+        for name in 'etc', 'run', 'dev':
+            os.mkdir(f'{inside}/{name}')
+            os.chmod(f'{inside}/{name}', 0o755)
+        os.rename(cyrus.database, inside + '/etc/sasldb2')
+        os.mknod(inside + '/dev/urandom', 0o666 | stat.S_IFCHR, os.makedev(1, 9))
+        os.chmod(inside + '/dev/urandom', 0o666)
+        os.link(cyrus.directory + '/mux', inside + '/run/mux')
+        with mta, Dovecot(mta.port('auth'), {'alice': PASSWORD}, [inside + '/private/auth']):
+            yield mta
+
+
+@pytest.mark.parametrize('service, user', [('login', 'alice'), ('login_inet', 'alice'), ('login_cyrus', 'carol'), ('login_saslauthd', 'dave')])
+def test_login(mta, service, user):
+    """Dovecot's socket, and the files of Cyrus SASL, are below the new root."""
+    with mta.session(service) as client:
+        client.cmd('AUTH PLAIN ' + base64.b64encode(f'\0{user}\0wrong'.encode()).decode(), 535)
+        client.cmd('AUTH PLAIN ' + base64.b64encode(f'\0{user}\0{PASSWORD}'.encode()).decode(), 235)
+        client.message(wanted='~250 .*')
 
 
 def ask(mta, kind, service='tables'):

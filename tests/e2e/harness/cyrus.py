@@ -57,16 +57,16 @@ class Cyrus:
         shutil.chown(self.database, owner)
         self.process = self.imap = None
 
-    def configure(self, mta):
-        """smtpd.conf: the database; saslauthd.conf: that."""
+    def configure(self, mta, database=None, socket=None):
+        """smtpd.conf: the database; saslauthd.conf: that. Where these are for the mail system, if not where they are."""
         directory = f'{mta.dir}/conf/sasl'
         os.mkdir(directory)
         os.chmod(directory, 0o755)
         with open(f'{directory}/smtpd.conf', 'w') as file:
-            file.write(f'pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {self.database}\n'
+            file.write(f'pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {database or self.database}\n'
                        'mech_list: PLAIN LOGIN CRAM-MD5 DIGEST-MD5 SCRAM-SHA-256\n')
         with open(f'{directory}/saslauthd.conf', 'w') as file:
-            file.write(f'pwcheck_method: saslauthd\nsaslauthd_path: {self.directory}/mux\nmech_list: PLAIN LOGIN\n')
+            file.write(f'pwcheck_method: saslauthd\nsaslauthd_path: {socket or f"{self.directory}/mux"}\nmech_list: PLAIN LOGIN\n')
         return mta
 
     def answers(self):

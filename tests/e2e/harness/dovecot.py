@@ -33,6 +33,7 @@ service auth {{
   unix_listener {dir}/auth {{
     mode = 0666
   }}
+{more}
   inet_listener {{
     address = 127.0.0.1
     port = {port}
@@ -51,7 +52,7 @@ service anvil {{
 
 
 class Dovecot:
-    def __init__(self, port, users):
+    def __init__(self, port, users, listeners=()):
         self.port = port
         self.directory = tempfile.mkdtemp(prefix='dovecot-')
         os.chmod(self.directory, 0o755)
@@ -61,7 +62,8 @@ class Dovecot:
         os.chown(f'{self.directory}/users', pwd.getpwnam('nobody').pw_uid, -1)
         os.chmod(f'{self.directory}/users', 0o644)
         with open(f'{self.directory}/dovecot.conf', 'w') as file:
-            file.write(CONF.format(dir=self.directory, port=port))
+            file.write(CONF.format(dir=self.directory, port=port, more=''.join(
+                f'  unix_listener {path} {{\n    mode = 0666\n  }}\n' for path in listeners)))
         self.process = None
 
     def answers(self):
