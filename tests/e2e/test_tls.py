@@ -124,16 +124,18 @@ def test_state_before_tls_is_forgotten(mta, authority):
         client.cmd('MAIL FROM:<a@b.example>', 250)
 
 
-def test_plaintext_behind_starttls_is_not_run(mta, authority):
-    for behind in (b'MAIL FROM:<injected@b.example>\r\n', b'RSET\r\nNOOP', b'QUIT\r\n', b'AUTH PLAIN AGEAYg==\r\n', b'NOOP\r\n' * 5000):
-        with mta.session('may') as client:
-            client.send(b'STARTTLS\r\n' + behind)
-            client.expect('220 2.0.0 Ready to start TLS')
-            secure(client, authority.client_context())
-            client.cmd('EHLO inside.example', '~250-mx.*')
-            client.cmd('RCPT TO:<alice@virt.test>', '503 5.5.1 Error: need MAIL command')
-            client.quit()
-            client.expect_close()
+@pytest.mark.parametrize('behind', [
+    b'MAIL FROM:<injected@b.example>\r\n', b'RSET\r\nNOOP', b'QUIT\r\n', b'AUTH PLAIN AGEAYg==\r\n',
+    pytest.param(b'NOOP\r\n' * 5000, marks=pytest.mark.gatepost_only)])  # Postfix drops what one read gave, and the rest is no TLS
+def test_plaintext_behind_starttls_is_not_run(mta, authority, behind):
+    with mta.session('may') as client:
+        client.send(b'STARTTLS\r\n' + behind)
+        client.expect('220 2.0.0 Ready to start TLS')
+        secure(client, authority.client_context())
+        client.cmd('EHLO inside.example', '~250-mx.*')
+        client.cmd('RCPT TO:<alice@virt.test>', '503 5.5.1 Error: need MAIL command')
+        client.quit()
+        client.expect_close()
 
 
 # --- wrapper mode ------------------------------------------------------------------------------------------------------------
