@@ -1,6 +1,8 @@
 """What processes of a mail system hold in memory."""
 import os
 
+MAPPING_MAX = 1 << 32  # octets; larger ones are a sanitizer's notes about all memory
+
 
 def processes(mta):
     for pid in filter(str.isdigit, os.listdir('/proc')):
@@ -20,7 +22,7 @@ def held(pid, wanted):
         for line in maps:
             place, rights = line.split()[:2]
             start, end = (int(octets, 16) for octets in place.split('-'))
-            if not rights.startswith('rw'):
+            if not rights.startswith('rw') or end - start > MAPPING_MAX:
                 continue
             try:
                 memory.seek(start)
