@@ -8,7 +8,7 @@ const Param param_rows_smtp_tls[] = {
     {"smtp_enforce_tls", BOOL, SUPPORTED, "no", 0, 0, NULL, NULL, "Old form of smtp_tls_security_level = encrypt"},
     {"smtp_tls_wrappermode", BOOL, SUPPORTED, "no", 0, 0, NULL, NULL, "Whether TLS starts before the greeting"},
     {"smtp_tls_policy_maps", STRING, SUPPORTED, "", 0, 0, NULL, NULL, "Tables from destination to security level"},
-    {"smtp_tls_per_site", STRING, PROTECTS, "", 0, 0, NULL, NULL, "Old form of smtp_tls_policy_maps"},
+    {"smtp_tls_per_site", STRING, PROTECTS, "", 0, 0, NULL, NULL, "old form: use smtp_tls_policy_maps"},
     {"smtp_tls_enforce_peername", BOOL, SUPPORTED, "yes", 0, 0, NULL, NULL,
      "Old: whether the certificate must have the server's name"},
     {"smtp_tls_note_starttls_offer", BOOL, SUPPORTED, "no", 0, 0, NULL, NULL,
