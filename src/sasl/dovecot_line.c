@@ -176,7 +176,8 @@ char *dovecot_line_auth(guint64 number, const char *service, const SaslStart *st
         add_field(front, "rport", start->remote_port);
     if (start->secured)
         g_string_append(front, "\tsecured");
-    return start->response ? g_strconcat(front->str, "\tresp=", start->response, "\n", NULL)
+    /* A "resp=" without anything is none to Dovecot. */
+    return start->response ? g_strconcat(front->str, "\tresp=", *start->response ? start->response : "=", "\n", NULL)
                            : g_strconcat(front->str, "\n", NULL);
 }
 

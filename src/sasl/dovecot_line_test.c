@@ -93,7 +93,7 @@ static void test_requests(void **state)
     assert_string_equal(secured,
                         "AUTH\t8\tPLAIN\tservice=smtp\tnologin\tlip=192.0.2.1\trip=2001:db8::1\tlport=25\tsecured\n");
     assert_string_equal(
-        empty, "AUTH\t9\tPLAIN\tservice=smtp\tnologin\tlip=192.0.2.1\trip=2001:db8::1\tlport=25\tsecured\tresp=\n");
+        empty, "AUTH\t9\tPLAIN\tservice=smtp\tnologin\tlip=192.0.2.1\trip=2001:db8::1\tlport=25\tsecured\tresp==\n");
     assert_string_equal(more, "CONT\t10\tAGEAYg==\n");
 }
 

@@ -129,7 +129,7 @@ def test_refusals(mta):
                     ('AUTH LOGIN', 334), ('x' * 8000, '~(334|535) .*'))
     with mta.session('smtp') as client:
         client.talk(('AUTH PLAIN ' + plain('alice', 'wrong'), '~535 5.7.8 Error: authentication failed: .*'),
-                    ('AUTH PLAIN =', 334), ('*', 501), ('MAIL FROM:<a@b.example>', 250),
+                    ('AUTH PLAIN =', FAILED + '(reason unavailable)'), ('MAIL FROM:<a@b.example>', 250),
                     (f'AUTH PLAIN {ALICE}', '503 5.5.1 Error: MAIL transaction in progress'))
     for service in ('tls', 'off', 'silent'):
         with mta.session(service) as client:
