@@ -31,9 +31,9 @@ bool db_pipe_insert(DbPipe *pipe, int fd)
         return false;
     auto_fd own = pair[0], theirs = pair[1];
     auto_fd server = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    int flags = fcntl(fd, F_GETFL);
-    if (server < 0 || flags < 0 || fcntl(theirs, F_SETFL, flags) < 0 || fstat(theirs, &status) < 0 ||
-        dup3(theirs, fd, O_CLOEXEC) < 0)
+    /* A library that read without asking us to wait would wait for itself: OpenSSL's reads in libmariadb do that where
+     * the descriptor blocks. */
+    if (server < 0 || !fd_set_nonblock(theirs, true) || fstat(theirs, &status) < 0 || dup3(theirs, fd, O_CLOEXEC) < 0)
         return false;
     *pipe = (DbPipe){.own = fd_steal(&own),
                      .server = fd_steal(&server),

@@ -22,11 +22,13 @@ static int set_up(void **state)
 {
     int pair[2];
 
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     library = pair[0];
     server = pair[1];
+    fd_set_nonblock(server, true);
     between = DB_PIPE_NONE;
     assert_true(db_pipe_insert(&between, library));
+    assert_true(fcntl(library, F_GETFL) & O_NONBLOCK); /* a read that waits would wait for itself */
     db_pipe_allow(&between, 100000);
     return 0;
 }

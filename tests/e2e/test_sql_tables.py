@@ -14,6 +14,7 @@ import pytest
 from harness import PATIENCE
 from harness.databases import PLAIN_SCHEMA, Mariadb, Postgres
 from harness.peer import until
+from harness.tls import Authority
 
 TYPES = ('sqlite', 'pgsql', 'mysql')
 BOXES = "query = SELECT path FROM mailboxes WHERE address = '%s'\n"
@@ -149,6 +150,77 @@ def test_ways_to_a_server(pgsql, mysql, tmp_path, request):
         spec = f'{kind}:' + write(tmp_path, 'x.cf', server.parameters().replace('secret', 'wrong') + ANSWER)
         code, value, said = ask(ours, spec, ['one'], str(tmp_path))
         assert (code, value) == (1, '') and f'warning: connect to {kind} server inet:127.0.0.1:{server.port}: ' in said
+
+
+# ---- TLS ----
+
+@pytest.fixture(scope='module')
+def authority(tmp_path_factory):
+    authority = Authority(tmp_path_factory.mktemp('ca'))
+    authority.issue('name')
+    authority.issue('address', also='IP:127.0.0.1')
+    authority.issue('client')
+    os.rename(authority.path('ca.pem'), authority.path('good.pem'))
+    authority.make_root('Nobody knows it')
+    os.rename(authority.path('ca.pem'), authority.path('other.pem'))
+    return authority
+
+
+CLIENT = 'tls_cert_file = {ca}/client.pem\ntls_key_file = {ca}/client.key\n'
+OVER_TLS = {  # parameters without the query, and whether there is an answer
+    'mysql': [
+        ('hosts = inet:127.0.0.1:{port}\nuser = safe\ntls_CAfile = {ca}/good.pem\ntls_verify_cert = yes\n', True),
+        ('hosts = inet:127.0.0.1:{port}\nuser = safe\ntls_CAfile = {ca}/other.pem\ntls_verify_cert = yes\n', False),
+        ('hosts = inet:127.1:{port}\nuser = safe\ntls_CAfile = {ca}/good.pem\ntls_verify_cert = yes\n', False),  # another name
+        ('hosts = inet:127.1:{port}\nuser = safe\ntls_CAfile = {ca}/good.pem\n', True),
+        ('hosts = inet:127.0.0.1:{port}\nuser = safe\n', False),
+        ('hosts = inet:127.0.0.1:{port}\nuser = safe\ntls_CAfile = {ca}/good.pem\ntls_ciphers = ECDHE-ECDSA-AES256-GCM-SHA384\n', True),
+        ('hosts = inet:127.0.0.1:{port}\nuser = known\ntls_CAfile = {ca}/good.pem\n', False),
+        ('hosts = inet:127.0.0.1:{port}\nuser = known\ntls_CAfile = {ca}/good.pem\n' + CLIENT, True),
+        ('hosts = inet:127.0.0.1:{port}\nuser = safe\noption_file = {ca}/my.cnf\noption_group = mail\n', True),
+        ('hosts = inet:127.0.0.1:{port}\nuser = safe\noption_file = {ca}/my.cnf\n', False),
+        ('hosts = inet:127.0.0.1:{port}\nuser = safe\noption_file = {ca}/my.cnf\noption_group =\n', False),
+    ],
+    'pgsql': [
+        ('hosts = postgresql://safe:secret@localhost:{port}/mail?sslmode=verify-full&sslrootcert={ca}/good.pem\n', True),
+        ('hosts = postgresql://safe:secret@localhost:{port}/mail?sslmode=verify-full&sslrootcert={ca}/other.pem\n', False),
+        ('hosts = postgresql://safe:secret@127.0.0.1:{port}/mail?sslmode=verify-full&sslrootcert={ca}/good.pem\n', False),
+        ('hosts = postgresql://safe:secret@127.0.0.1:{port}/mail?sslmode=verify-ca&sslrootcert={ca}/good.pem\n', True),
+        ('hosts = postgresql://safe:secret@127.0.0.1:{port}/mail?sslmode=disable\n', False),
+        ('hosts = inet:127.0.0.1:{port}\nuser = safe\n', True),  # the library's default is to try
+        ('hosts = postgresql://known:secret@127.0.0.1:{port}/mail?sslmode=require\n', False),
+        ('hosts = postgresql://known:secret@127.0.0.1:{port}/mail?sslmode=require&sslcert={ca}/client.pem&sslkey={ca}/client.key\n', True),
+    ],
+}
+SERVER_TLS = {
+    'mysql': (['--ssl-ca={dir}/ca', '--ssl-cert={dir}/cert', '--ssl-key={dir}/key'], 'address'),
+    'pgsql': (['-c', 'ssl=on', '-c', 'ssl_ca_file={dir}/ca', '-c', 'ssl_cert_file={dir}/cert', '-c', 'ssl_key_file={dir}/key'], 'name'),
+}
+
+
+@pytest.mark.gatepost_only
+@pytest.mark.parametrize('whose', ['map', pytest.param('postmap', marks=pytest.mark.long)])
+@pytest.mark.parametrize('kind', OVER_TLS)
+def test_servers_with_tls(kind, whose, authority, tmp_path, request):
+    """Whom the server asks for TLS or a certificate, and who checks the server's. Answers of more than a record come whole."""
+    server, (options, name) = request.getfixturevalue(kind), SERVER_TLS[kind]
+    program = [request.config.getoption('--gatepost'), 'map'] if whose == 'map' else ['postmap']
+    write(tmp_path, 'main.cf', 'compatibility_level = 3.6\n')
+    with open(authority.path('my.cnf'), 'w') as file:
+        file.write(f'[client]\nuser=nobody\n[mail]\nssl-ca={authority.path("good.pem")}\n')
+    spec = f'{kind}:{tmp_path}/x.cf'
+    with server.restarted(options, ca=authority.path('good.pem'), cert=authority.path(f'{name}.pem'), key=authority.path(f'{name}.key')):
+        for text, is_good in OVER_TLS[kind]:
+            text = text.replace('{port}', str(server.port)).replace('{ca}', authority.directory) + 'password = secret\ndbname = mail\n'
+            write(tmp_path, 'x.cf', text + ANSWER)
+            code, value, said = ask(program, spec, ['one'], str(tmp_path))
+            assert (code, value) == ((0, 'one\t1\n') if is_good else (1, '')), (text, said)
+            if is_good:
+                working = text
+        for octets in (9000, 20000, 32000, 100000):
+            write(tmp_path, 'x.cf', working + f"query = SELECT repeat('%s', {octets})\n")
+            code, value, said = ask(program, spec, ['x'], str(tmp_path))
+            assert (code, value) == (0, 'x\t' + octets * 'x' + '\n'), (octets, said)
 
 
 # ---- Mail ----

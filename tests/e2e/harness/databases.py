@@ -1,4 +1,5 @@
 """Private PostgreSQL and MariaDB servers, each in a directory of its own, on a loopback port and a path."""
+import contextlib
 import glob
 import os
 import pwd
@@ -31,6 +32,7 @@ class _Database:
         self.dir = tempfile.mkdtemp(prefix='gp-db-', dir='/tmp')
         self.data = self.dir + '/data'
         self.process = None
+        self.options = []  # of the server
         self.rights = {}
         if os.geteuid() == 0:
             owner = pwd.getpwnam(self.account)
@@ -63,6 +65,24 @@ class _Database:
             self.process.wait(60 * PATIENCE)
             self.process = None
 
+    @contextlib.contextmanager
+    def restarted(self, options, **files):
+        """With other options for a while, and files of its own in its directory."""
+        for name, source in files.items():
+            shutil.copyfile(source, f'{self.dir}/{name}')
+            if self.rights:
+                os.chown(f'{self.dir}/{name}', self.rights['user'], self.rights['group'])
+            os.chmod(f'{self.dir}/{name}', 0o600)
+        self.stop()
+        self.options = [option.replace('{dir}', self.dir) for option in options]
+        self.start()
+        try:
+            yield self
+        finally:
+            self.stop()
+            self.options = []
+            self.start()
+
     def remove(self):
         self.stop()
         shutil.rmtree(self.dir, ignore_errors=True)
@@ -82,19 +102,21 @@ class Postgres(_Database):
         self.bin = sorted(glob.glob('/usr/lib/postgresql/*/bin'))[-1]
         self.run(self.bin + '/initdb', '-D', self.data, '-U', 'root', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync')
         with open(self.data + '/pg_hba.conf', 'w') as file:
-            file.write('local all root trust\nlocal all mail md5\nhost all root 127.0.0.1/32 trust\nhost all mail 127.0.0.1/32 scram-sha-256\n')
+            file.write('local all root trust\nlocal all mail md5\nhost all root 127.0.0.1/32 trust\nhost all mail 127.0.0.1/32 scram-sha-256\n'
+                       'hostssl all safe 127.0.0.1/32 scram-sha-256\nhostssl all known 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\n')
 
     def command(self):
         return [self.bin + '/postgres', '-D', self.data, '-c', 'listen_addresses=127.0.0.1', '-c', f'port={self.port}',
-                '-c', f'unix_socket_directories={self.dir}', '-c', 'fsync=off', '-c', 'autovacuum=off']
+                '-c', f'unix_socket_directories={self.dir}', '-c', 'fsync=off', '-c', 'autovacuum=off', *self.options]
 
     def answers(self):
         return subprocess.run([self.bin + '/pg_isready', '-q', '-h', '127.0.0.1', '-p', str(self.port)]).returncode == 0
 
     def load(self):
-        self.sql("CREATE USER mail PASSWORD 'secret'")
+        for user in ('mail', 'safe', 'known'):
+            self.sql(f"CREATE USER {user} PASSWORD 'secret'")
         self.sql('CREATE DATABASE mail')
-        self.sql(PLAIN_SCHEMA + 'GRANT SELECT ON mailboxes, answers, access TO mail;', 'mail')
+        self.sql(PLAIN_SCHEMA + 'GRANT SELECT ON mailboxes, answers, access TO mail, safe, known;', 'mail')
 
     def sql(self, text, database='postgres'):
         return self.run(self.bin + '/psql', '-qtA', '-v', 'ON_ERROR_STOP=1', '-h', self.dir, '-p', str(self.port), '-U', 'root',
@@ -118,14 +140,16 @@ class Mariadb(_Database):
     def command(self):
         return ['mariadbd', '--no-defaults', f'--datadir={self.data}', f'--socket={self.dir}/sock', f'--port={self.port}',
                 '--bind-address=127.0.0.1', f'--pid-file={self.dir}/pid', '--innodb-flush-log-at-trx-commit=0',
-                '--innodb-buffer-pool-size=8M', '--skip-name-resolve', '--character-set-server=utf8mb4']
+                '--innodb-buffer-pool-size=8M', '--skip-name-resolve', '--character-set-server=utf8mb4', *self.options]
 
     def answers(self):
         return subprocess.run(['mariadb', '--no-defaults', '-u', 'root', '-S', self.dir + '/sock', '-e', 'SELECT 1'],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
     def load(self):
-        self.sql("CREATE DATABASE mail; CREATE USER mail IDENTIFIED BY 'secret'; GRANT SELECT, EXECUTE ON mail.* TO mail;")
+        self.sql("CREATE DATABASE mail; CREATE USER mail IDENTIFIED BY 'secret'; GRANT SELECT, EXECUTE ON mail.* TO mail;"
+                 "CREATE USER safe IDENTIFIED BY 'secret' REQUIRE SSL; GRANT SELECT ON mail.* TO safe;"
+                 "CREATE USER known IDENTIFIED BY 'secret' REQUIRE X509; GRANT SELECT ON mail.* TO known;")
         self.sql(SCHEMA + "DELIMITER //\nCREATE PROCEDURE look(IN p VARCHAR(200)) BEGIN SELECT v FROM answers WHERE k = p; END//\n"
                  "CREATE PROCEDURE twice(IN p VARCHAR(200)) BEGIN SELECT 1; SELECT 2; END//\n"
                  "CREATE PROCEDURE mute(IN p VARCHAR(200)) BEGIN SET @x = p; END//\n", 'mail')

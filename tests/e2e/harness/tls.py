@@ -27,12 +27,12 @@ class Authority:
         openssl('req', '-x509', *self._key('ec'), '-nodes', '-days', '30', '-subj', f'/CN={name}', '-keyout', 'ca.key', '-out', 'ca.pem',
                 '-addext', 'basicConstraints=critical,CA:TRUE', cwd=self.directory)
 
-    def issue(self, name, kind='ec', days=30, common_name=None):
+    def issue(self, name, kind='ec', days=30, common_name=None, also='DNS:localhost'):
         common_name = common_name or f'{name}.example'
         openssl('req', *self._key(kind), '-nodes', '-subj', f'/CN={common_name}', '-keyout', f'{name}.key', '-out', f'{name}.csr',
                 cwd=self.directory)
         with open(self.path(f'{name}.ext'), 'w') as file:
-            file.write(f'subjectAltName=DNS:{common_name},DNS:localhost\n')
+            file.write(f'subjectAltName=DNS:{common_name},{also}\n')
         openssl('x509', '-req', '-in', f'{name}.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', str(days),
                 '-extfile', f'{name}.ext', '-out', f'{name}.pem', cwd=self.directory)
         with open(self.path(f'{name}.chain'), 'w') as file:
