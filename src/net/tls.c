@@ -207,7 +207,12 @@ TlsStatus tls_read(Tls *tls, char *data, size_t size, size_t *ret_len)
     if (tls->broken)
         return TLS_LOST;
     prepare();
-    return status_of(tls, SSL_read_ex(tls->ssl, data, size, ret_len));
+    TlsStatus status = status_of(tls, SSL_read_ex(tls->ssl, data, size, ret_len));
+    if (status == TLS_DONE)
+        tls->asides = 0;
+    else if (tls->broken && tls->asides > TLS_ASIDES_MAX)
+        log_warning("%s: too many TLS messages without data", tls->peer);
+    return status;
 }
 
 TlsStatus tls_peek(Tls *tls)

@@ -5,8 +5,9 @@
  * one connection; one thread at a time works on it. A connection keeps its context alive, so that a session under way
  * keeps the certificates it began with.
  *
- * Never used: SSLv2, compression, renegotiation (refused with an alert), early data.
- * The library is OpenSSL and only src/net/tls*.c knows it. */
+ * Never used: SSLv2, compression, renegotiation (refused with an alert), early data. Who sends nothing but messages of
+ * the protocol's own (renegotiation, key updates) loses the connection. The library is OpenSSL and only src/net/tls*.c
+ * knows it. */
 #pragma once
 #include "net/tls_options.h"
 #include "net/tls_tickets.h"
@@ -70,7 +71,9 @@ int tls_context_log_level(const TlsContext *context);
 
 /* --- connections --- */
 
-#define TLS_CONNECTION_OCTETS 16384 /* of memory that an idle connection takes, about */
+/* Of memory that a connection takes, about: in its handshake, and idle afterwards. */
+#define TLS_HANDSHAKE_OCTETS 49152
+#define TLS_CONNECTION_OCTETS 16384
 
 typedef enum {
     TLS_DONE,

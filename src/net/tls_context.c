@@ -313,6 +313,16 @@ static void set_sessions(SSL_CTX *ssl, const TlsOptions *options)
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ssl, tls_tickets_key);
 }
 
+/* --- after the handshake --- */
+
+static void count_asides(int is_written, int version, int type, const void *data, size_t len, SSL *ssl, void *unused)
+{
+    Tls *tls = SSL_get_app_data(ssl);
+
+    if (!is_written && type == SSL3_RT_HANDSHAKE && tls && tls->established)
+        tls->asides++;
+}
+
 /* --- contexts --- */
 
 /* All that makes two contexts differ, as text. */
@@ -362,6 +372,7 @@ static bool fill(TlsContext *context, const TlsOptions *options, GError **error)
     set_sessions(ssl, options);
     if (options->role == TLS_SERVER && options->find_chain)
         SSL_CTX_set_tlsext_servername_callback(ssl, choose_certificate);
+    SSL_CTX_set_msg_callback(ssl, count_asides);
     if (options->log_level >= 2)
         SSL_CTX_set_info_callback(ssl, tls_log_trace);
     return true;

@@ -25,10 +25,20 @@ static bool is_temporary(int failure)
     return failure == EAGAIN || failure == EWOULDBLOCK || failure == EINTR;
 }
 
+/* The library takes messages of its own until octets come, without an end. */
+static ssize_t receive(Tls *tls, char *data, size_t size)
+{
+    if (tls->asides > TLS_ASIDES_MAX) {
+        errno = EPROTO;
+        return -1;
+    }
+    return tls->early ? (ssize_t)take_early(tls, data, size) : recv(tls->fd, data, size, 0);
+}
+
 static int read_octets(BIO *bio, char *data, size_t size, size_t *ret_len)
 {
     Tls *tls = BIO_get_data(bio);
-    ssize_t count = tls->early ? (ssize_t)take_early(tls, data, size) : recv(tls->fd, data, size, 0);
+    ssize_t count = receive(tls, data, size);
 
     BIO_clear_retry_flags(bio);
     *ret_len = count > 0 ? (size_t)count : 0;

@@ -31,7 +31,8 @@ struct Tls {
     char **fingerprints; /* expected; NULL: none */
     bool expects_names;
     bool established, broken;
-    char *early; /* octets that were read from the descriptor before TLS had it; NULL: none left */
+    unsigned asides; /* messages of the protocol's own since the peer's last octet */
+    char *early;     /* octets that were read from the descriptor before TLS had it; NULL: none left */
     size_t early_at, early_len;
     int verify_error; /* the first one; X509_V_OK */
     int failure_errno;
@@ -54,6 +55,8 @@ bool chain_loader_read(ChainLoader *loader, BIO *text, const char *file, GError 
 bool chain_loader_end(ChainLoader *loader, GError **error); /* adds the last one */
 void chain_loader_clear(ChainLoader *loader);
 bool chain_load_pair(SSL_CTX *context, const char *cert_file, const char *key_file, GError **error);
+
+#define TLS_ASIDES_MAX 32 /* then the peer only wants to keep us busy: key updates, refused renegotiations */
 
 uint64_t tls_protocol_options(const TlsProtocols *wanted); /* SSL_OP_NO_ bits */
 

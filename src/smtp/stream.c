@@ -31,8 +31,8 @@ void stream_clear(Stream *stream)
         g_string_free(g_steal_pointer(&stream->out), TRUE);
     if (stream->tls) {
         tls_close_notify(stream->tls);
+        account_return(stream->account, tls_is_established(stream->tls) ? TLS_CONNECTION_OCTETS : TLS_HANDSHAKE_OCTETS);
         g_clear_pointer(&stream->tls, tls_free);
-        account_return(stream->account, TLS_CONNECTION_OCTETS);
     }
     fd_clear(&stream->fd);
 }
@@ -237,7 +237,7 @@ unsigned stream_write_events(const Stream *stream)
 void stream_begin_tls(Stream *stream, TlsContext *context, const char *peer)
 {
     g_assert(!stream->tls && stream_unsent(stream) == 0);
-    account_take_anyway(stream->account, TLS_CONNECTION_OCTETS);
+    account_take_anyway(stream->account, TLS_HANDSHAKE_OCTETS);
     stream->tls = tls_new(context, stream->fd, peer);
     if (stream->in_len > 0)
         tls_feed(stream->tls, stream->in + stream->in_at, stream->in_len);
@@ -249,6 +249,8 @@ TlsStatus stream_handshake(Stream *stream)
 {
     TlsStatus status = tls_handshake(stream->tls);
 
+    if (status == TLS_DONE)
+        account_return(stream->account, TLS_HANDSHAKE_OCTETS - TLS_CONNECTION_OCTETS);
     stream->read_waits_output = status == TLS_WANT_WRITE;
     stream->drained = false;
     return status;
