@@ -95,7 +95,7 @@ class System:
         self.command = command
         self.top = os.path.join(top, name)
         (self.front, self.idle, self.path, self.relay, self.after, self.accept, self.checks, self.kept, self.filter, self.listed,
-         self.waiting) = range(first_port, first_port + 11)
+         self.waiting, self.tlspath, self.idletls, self.plain, self.wrapped) = range(first_port, first_port + 15)
         self.unknown = self.front
         self.ours = os.path.basename(command) != 'postfix'
         if not self.ours:
@@ -116,7 +116,7 @@ class System:
             f'{HOST}:{self.after} inet n - n - 100 smtpd -o smtpd_authorized_xforward_hosts=127.0.0.0/8\n'
             f'{HOST}:{self.listed} inet n - n - 100 smtpd -o smtpd_client_restrictions=reject_rbl_client,bl.test\n'
             f'{HOST}:{self.waiting} inet n - n - 1000 smtpd -o smtpd_client_restrictions=reject_rbl_client,slow.test\n'
-            + self._kept_services() + QUEUE_MANAGER + SERVICES), self.front)
+            + self._tls_services() + self._kept_services() + QUEUE_MANAGER + SERVICES), self.front)
         self._start_instance('accept', (
             f'{HOST}:{self.accept} inet n - n - 100 smtpd -o smtpd_authorized_xforward_hosts=127.0.0.0/8\n'
             + SERVICES), self.accept)
@@ -140,6 +140,15 @@ class System:
         return (f'{HOST}:{self.kept} inet n - n - 100 smtpd -o smtpd_proxy_filter={HOST}:{self.filter} -o smtpd_proxy_options=speed_adjust\n'
                 f'    -o smtpd_proxy_connection_reuse=yes -o smtpd_proxy_pipelining=yes\n'
                 f'{HOST}:{self.filter} inet n - n - 100 filter -o filter_nexthop={HOST}:{self.after}\n')
+
+    def _tls_services(self):
+        tls = f'-o smtpd_tls_security_level=may -o smtpd_tls_chain_files={os.path.dirname(self.top)}/tls.chain'
+        return (f'{HOST}:{self.tlspath} inet n - n - 100 smtpd {tls} -o smtpd_proxy_filter={HOST}:{self.relay}\n'
+                f'{HOST}:{self.idletls} inet n - n - {self.idle_sessions + 10} smtpd {tls}'
+                f' -o smtpd_client_connection_count_limit=0 -o smtpd_timeout=600s\n'
+                f'{HOST}:{self.plain} inet n - n - 100 smtpd\n'
+                f'{HOST}:{self.wrapped} inet n - n - 100 smtpd {tls} -o smtpd_tls_wrappermode=yes\n'
+                f'tlsmgr     unix  -       -       n       1000?   1       tlsmgr\n')
 
     def _checks_service(self):
         """header_checks and body_checks with the patterns of checks.py: cleanup's, and those of our filter in front of the null filter."""

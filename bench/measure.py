@@ -87,8 +87,14 @@ class IdleSessions:
             connection = socket.create_connection((host, port), timeout=30)
             self.sockets.append(connection)
             self._read_reply(connection)
-            connection.sendall(b'EHLO client.example.test\r\n')
-            self._read_reply(connection)
+            self.greet(connection)
+
+    def greet(self, connection):
+        self.ask(connection, b'EHLO client.example.test\r\n')
+
+    def ask(self, connection, command):
+        connection.sendall(command)
+        self._read_reply(connection)
 
     @staticmethod
     def _read_reply(connection):

@@ -15,6 +15,7 @@ import checks
 import instances
 import measure
 import refusals
+import tls
 from instances import HOST
 
 CLIENTS = 50
@@ -25,6 +26,7 @@ STAGES = [
     ('front', 'front to null filter', 3000),
     ('accept', 'after-filter accept, durable', 1500),
     ('path', 'whole path into Maildir', 800),
+    ('tlspath', 'the same, TLS at the front', 800),
     ('kept', 'the same, our filter, kept', 800),
     ('checks', '1,000 header and body checks', 100),
     ('unknown', 'refused: unknown recipient', 3000),
@@ -33,7 +35,7 @@ STAGES = [
 CHECKS_CLIENTS = 4  # the message is large
 
 # What gatepost must reach beside Postfix (rate at least, processor time at most).
-BOUNDS = {'front': (4.0, 0.36 / 1.7), 'path': (5.0, 0.25), 'kept': (8.0, 1 / 7), 'unknown': (5.0, 0.2), 'listed': (5.0, 0.2)}
+BOUNDS = {'front': (4.0, 0.36 / 1.7), 'path': (5.0, 0.25), 'tlspath': (4.0, 0.4), 'kept': (8.0, 1 / 7), 'unknown': (5.0, 0.2), 'listed': (5.0, 0.2)}
 
 
 def send(port, messages, content):
@@ -53,15 +55,18 @@ def run_once(system, stage, messages):
     """One run: messages per second, and milliseconds of processor time per message."""
     part = stage if stage in ('accept', 'checks') else 'all'
     port = getattr(system, stage)
-    if stage in ('path', 'kept'):
+    delivers = stage in ('path', 'tlspath', 'kept')
+    if delivers:
         system.empty_maildir()
     cpu = measure.cpu_seconds(system.root_pid(part))
     start = time.monotonic()
     if stage in refusals.REPLIES:
         refusals.ask(port, stage, messages, CLIENTS)
+    elif stage == 'tlspath':
+        tls.ask(port, 'mail', messages, CLIENTS)
     else:
         send(port, messages, system.checks_content if stage == 'checks' else ['-s', str(CLIENTS), '-l', str(OCTETS)])
-    if stage in ('path', 'kept'):
+    if delivers:
         wait_until_delivered(system, messages)
     seconds = time.monotonic() - start
     time.sleep(0.2)  # the last sessions end, the last queue files go
@@ -80,17 +85,16 @@ def measure_stage(systems, stage, messages, rounds):
     return results
 
 
-def idle_memory(system, client_side_kb):
+def idle_memory(system, port, sessions, client_side_kb):
     """kB per idle session: of the system's processes, and of the kernel for its side."""
     root = system.root_pid('all')
-    sessions = measure.IdleSessions()
     warm_up = min(20, system.idle_sessions)
     try:
-        sessions.open(HOST, system.idle, warm_up)
+        sessions.open(HOST, port, warm_up)
         pss = measure.settled(lambda: measure.pss_kb(root), 100)
         kernel = measure.settled(measure.kernel_kb, 200)
         count = system.idle_sessions - warm_up
-        sessions.open(HOST, system.idle, count)
+        sessions.open(HOST, port, count)
         pss = measure.settled(lambda: measure.pss_kb(root), 100) - pss
         kernel = measure.settled(measure.kernel_kb, 200) - kernel
         return pss / count, max(0.0, kernel / count - client_side_kb)
@@ -155,7 +159,7 @@ def parse_arguments():
     parser.add_argument('--only', choices=['postfix', 'gatepost'])
     parser.add_argument('--quick', action='store_true', help='under a minute, for a first look: the spread is wide')
     parser.add_argument('--rounds', type=int, help='counted runs of each system and stage (5, quick: 2)')
-    stages = ','.join(name for name, _, _ in STAGES) + ',memory,waiting'
+    stages = ','.join(name for name, _, _ in STAGES) + ',memory,tlsmemory,handshake,waiting'
     parser.add_argument('--stages', default=stages, help='some of: ' + stages)
     parser.add_argument('--sessions', type=int, help='idle sessions with gatepost (2000, quick: 500)')
     parser.add_argument('--postfix-sessions', type=int, help='with Postfix, a process each (200, quick: 100)')
@@ -213,6 +217,7 @@ def main():
     systems, passers, sink, figures = [], [], None, {}
     try:
         refusals.prepare(top)
+        tls.prepare(top)
         sink = instances.start_sink()
         message, octets = checks.write(top)
         systems = make_systems(args, top)
@@ -233,8 +238,16 @@ def main():
                     print_megabytes(figures[name], octets)
         if 'memory' in args.stages:
             client_side_kb = measure.kernel_kb_of_client_side(1000)
-            figures['memory'] = {s.name: (*idle_memory(s, client_side_kb), s.idle_sessions) for s in systems}
+            figures['memory'] = {s.name: (*idle_memory(s, s.idle, measure.IdleSessions(), client_side_kb), s.idle_sessions) for s in systems}
             print_memory(figures['memory'])
+        if 'tlsmemory' in args.stages:
+            client_side_kb = measure.kernel_kb_of_client_side(1000)
+            figures['tlsmemory'] = {s.name: (*idle_memory(s, s.idletls, tls.IdleSessions(), client_side_kb), s.idle_sessions) for s in systems}
+            tls.print_memory(figures['tlsmemory'])
+        if 'handshake' in args.stages:
+            count = tls.HANDSHAKES // 5 if args.quick else tls.HANDSHAKES
+            figures['handshake'] = tls.handshakes(systems, top, 23160, args.rounds, count)
+            tls.print_handshakes(figures['handshake'], spread)
         if 'waiting' in args.stages:
             figures['waiting'] = {s.name: refusals.beside_waiting(s.waiting) for s in systems if s.ours}
             print_waiting(figures['waiting'])
