@@ -173,9 +173,19 @@ void tls_log_failure(Tls *tls, TlsStatus status)
 
 /* --- octets --- */
 
+/* With a cipher that hides nothing, these octets would be passwords. */
+static bool may_be_shown(const SSL *ssl)
+{
+    const SSL_CIPHER *now = SSL_get_current_cipher(ssl), *next = SSL_get_pending_cipher(ssl);
+
+    return (!now || SSL_CIPHER_get_bits(now, NULL) > 0) && (!next || SSL_CIPHER_get_bits(next, NULL) > 0);
+}
+
 static void dump(const Tls *tls, const char *what, const char *data, size_t len)
 {
     log_info("%s: %s %zu octets", tls->peer, what, len);
+    if (!may_be_shown(tls->ssl))
+        return;
     for (size_t at = 0; at < len; at += DUMP_LINE) {
         g_autoptr(GString) line = g_string_new(NULL);
         g_string_printf(line, "%04zx ", at);
