@@ -58,7 +58,7 @@ static const char *const files[] = {"mkdir",      "mkdirat",   "unlink", "unlink
                                     "renameat",   "renameat2", "link",   "linkat",    "chmod",     "fchmod",
                                     "fchmodat",   "fchown",    "utime",  "utimensat", "futimesat", "truncate",
                                     "truncate64", "creat",     "semget", "semop",     "semctl",    NULL};
-static const char *const server[] = {"accept", "accept4", "listen", NULL};
+static const char *const server[] = {"accept", "accept4", "listen", "alarm", "setitimer", NULL};
 static const char *const client[] = {"bind", "getitimer", NULL};
 static const char *const parent[] = {"wait4", "waitid", NULL};
 

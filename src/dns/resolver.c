@@ -6,13 +6,13 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "dns/name.h"
 #include "dns/resolver_private.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 
@@ -211,15 +211,13 @@ static Outstanding *add_question(Resolver *resolver, guint64 number, DnsType typ
 static bool send_question(Resolver *resolver, Outstanding *question, const char *name)
 {
     bool is_first = question->is_first; /* it is not ours any more once it is sent */
-    sigset_t all, old;
+    sigset_t old;
 
-    if (is_first) { /* makes libunbound's thread: signals are not for it */
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &old);
-    }
+    if (is_first) /* makes libunbound's thread */
+        signals_block(&old);
     int failure = ub_resolve_async(resolver->ub, name, (int)question->type, DNS_CLASS_IN, question, take_result, NULL);
     if (is_first)
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        signals_restore(&old);
     return failure == 0;
 }
 

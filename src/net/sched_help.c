@@ -4,9 +4,9 @@
  * and waits again. Another one becomes active when this one goes behind a gate, when many tasks are queued, or when a
  * task takes long. For the last an overseer looks every SCHED_LOOK_MS while anything runs. */
 #include "base/log.h"
+#include "base/signals.h"
 #include "net/sched_private.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 #define STACK_SIZE (1024 * 1024)
@@ -15,15 +15,14 @@
 static int start(Sched *sched, void *(*run)(void *), pthread_t *ret_thread)
 {
     pthread_attr_t attr;
-    sigset_t all, old;
+    sigset_t old;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the first thread's business */
+    signals_block(&old);
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_SIZE);
     int failure = pthread_create(ret_thread, &attr, run, sched);
     pthread_attr_destroy(&attr);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    signals_restore(&old);
     return failure;
 }
 

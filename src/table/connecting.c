@@ -2,10 +2,10 @@
 #include "table/connecting.h"
 #include "base/clock.h"
 #include "base/fail.h"
+#include "base/signals.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -75,17 +75,16 @@ static void *run_attempt(void *data)
 /* False: errno. */
 static bool start_thread(Attempt *attempt)
 {
-    sigset_t all, old;
+    sigset_t old;
     pthread_attr_t detached;
     pthread_t thread;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are not for it */
+    signals_block(&old);
     pthread_attr_init(&detached);
     pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
     int failure = pthread_create(&thread, &detached, run_attempt, attempt);
     pthread_attr_destroy(&detached);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    signals_restore(&old);
     errno = failure;
     return failure == 0;
 }

@@ -168,6 +168,16 @@ def test_stop_does_not_wait_for_idle_clients(mta):
         assert time.monotonic() - begin < 8
 
 
+def test_stop_leaves_nobody_without_a_word(mta):
+    with mta.session('front') as client:
+        client.envelope()
+        client.cmd('DATA', 354)
+        client.send(b'Subject: unfinished\r\n')
+        stopping = subprocess.Popen([mta.program, '-c', mta.dir + '/conf', 'stop'], stderr=subprocess.DEVNULL)
+        client.expect('421 4.3.2 mx.gate.test Service shutting down')
+        assert stopping.wait(10) == 0
+
+
 def test_start_in_the_foreground(gatepost):
     mta = gatepost(main='maillog_file = /dev/stdout\nmaillog_file_prefixes = /dev/stdout', services=FRONT)
     try:
