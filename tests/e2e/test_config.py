@@ -10,7 +10,7 @@ pytestmark = pytest.mark.gatepost_only
 @pytest.mark.parametrize('setting', [
     'smtp_sasl_auth_enable = yes', 'smtpd_milters = inet:127.0.0.1:1', 'non_smtpd_milters = inet:127.0.0.1:1',
     'header_checks = regexp:{{/x/ REJECT}}', 'body_checks = regexp:{{/x/ REJECT}}', 'mime_header_checks = regexp:{{/x/ REJECT}}',
-    'nested_header_checks = regexp:{{/x/ REJECT}}', 'smtpd_sasl_auth_enable = yes', 'content_filter = smtp:[127.0.0.1]:1',
+    'nested_header_checks = regexp:{{/x/ REJECT}}', 'content_filter = smtp:[127.0.0.1]:1',
 ])
 def test_what_protects_is_not_ignored(gatepost, setting):
     """A parameter that protects and is not supported stops the start: nobody believes to be protected."""
