@@ -85,7 +85,7 @@ bench:
 	bench/run $(BUILD)/gatepost
 
 build-fuzz/build.ninja:
-	CC=clang meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
+	CC=clang CC_LD=lld meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
 
 fuzz:
 	tools/install-deps build fuzz
