@@ -44,12 +44,13 @@ def pytest_runtest_makereport(item):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call(item):
-    """No test hangs: each has a minute (slow ones five)."""
+    """No test hangs: each has a minute, slow ones five, long ones half an hour."""
     def late(*_):
         raise TimeoutError('the test took too long')
 
     signal.signal(signal.SIGALRM, late)
-    signal.alarm(int(PATIENCE * (300 if item.get_closest_marker('slow') or item.get_closest_marker('long') else 60)))
+    minutes = 30 if item.get_closest_marker('long') else 5 if item.get_closest_marker('slow') else 1
+    signal.alarm(int(PATIENCE * 60 * minutes))
     yield
     signal.alarm(0)
 
