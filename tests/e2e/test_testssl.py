@@ -13,7 +13,7 @@ pytestmark = pytest.mark.gatepost_only
 OF_THE_AUTHORITY = ('cert_chain_of_trust', 'cert_trust', 'cert_revocation', 'cert_caIssuers', 'cert_ocspURL', 'cert_crlDistributionPoints',
                     'cert_notAfter', 'cert_expirationStatus', 'DNS_CAArecord')
 SERIOUS = ('MEDIUM', 'HIGH', 'CRITICAL', 'WARN', 'FATAL')
-OF_TESTSSL = ('engine_problem',)  # OpenSSL 3 has none
+OF_TESTSSL = ('engine_problem', 'sessionresumption_ticket')  # OpenSSL 3 has none; it leaves a TLSv1.3 session before a ticket has come
 
 
 @pytest.fixture(scope='module')
