@@ -11,6 +11,7 @@ sys.path.insert(0, HERE + '/e2e')  # the harness
 from harness import PATIENCE  # noqa: E402
 from harness.instance import Gatepost, Postfix  # noqa: E402
 from harness.ports import Ports  # noqa: E402
+from harness.tls import Authority  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -84,6 +85,14 @@ def postfix(ports):
 @pytest.fixture(scope='session')
 def gatepost(ports):
     return lambda *args, **kwargs: Gatepost(ports, *args, **kwargs)
+
+
+@pytest.fixture(scope='module')
+def authority(tmp_path_factory):
+    """One that has issued `server`. A file of tests that wants more of it has a fixture of this name on top."""
+    authority = Authority(tmp_path_factory.mktemp('certificates'))
+    authority.issue('server')
+    return authority
 
 
 @pytest.fixture(scope='session')

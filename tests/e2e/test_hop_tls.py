@@ -1,6 +1,5 @@
 """TLS towards the filter (smtpd_proxy_tls_security_level), towards its next hop (filter_tls_security_level), and on the way out of
 the quarantine."""
-import os
 
 import pytest
 from harness.instance import AFTER
@@ -38,10 +37,7 @@ WAYS = {'front': ('proxy', CASES), 'adjust': ('proxy', ('encrypt',)), 'gate': ('
 def authorities(tmp_path_factory):
     found = []
     for name in ('Test CA', 'Other CA'):
-        directory = tmp_path_factory.mktemp('certificates')
-        for part in (directory, *directory.parents[:2]):
-            os.chmod(part, 0o755)
-        found.append(Authority(directory, name))
+        found.append(Authority(tmp_path_factory.mktemp('certificates'), name))
         found[-1].issue('good')
     return found
 

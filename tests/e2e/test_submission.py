@@ -6,7 +6,6 @@ import subprocess
 
 import pytest
 from harness.dovecot import Dovecot
-from harness.tls import Authority
 
 PASSWORD = 'Geheim-Kennwort-4711'
 COMMON = ('-o smtpd_sasl_auth_enable=yes -o smtpd_reject_unlisted_recipient=no -o smtpd_client_restrictions= -o smtpd_helo_restrictions= '
@@ -15,16 +14,6 @@ COMMON = ('-o smtpd_sasl_auth_enable=yes -o smtpd_reject_unlisted_recipient=no -
 SERVICES = {'submission': '-o syslog_name=postfix/submission -o smtpd_tls_security_level=encrypt -o smtpd_tls_auth_only=yes ' + COMMON,
             'submissions': '-o syslog_name=postfix/submissions -o smtpd_tls_wrappermode=yes ' + COMMON}
 NO_TLS = '530 5.7.0 Must issue a STARTTLS command first'
-
-
-@pytest.fixture(scope='module')
-def authority(tmp_path_factory):
-    directory = tmp_path_factory.mktemp('certificates')
-    os.chmod(directory, 0o755)
-    os.chmod(directory.parent, 0o755)
-    authority = Authority(directory)
-    authority.issue('server')
-    return authority
 
 
 @pytest.fixture(scope='module')

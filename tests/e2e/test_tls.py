@@ -8,17 +8,13 @@ import subprocess
 import pytest
 from harness.client import Client
 from harness.maildir import parse
-from harness.tls import Authority, connect_tls, openssl, secure, starttls
+from harness.tls import connect_tls, openssl, secure, starttls
 
 ESTABLISHED = r'(\w+) TLS connection established from localhost\[127\.0\.0\.1\](.*): (TLSv1\S*) with cipher (\S+) \((\d+)/(\d+) bits\)(.*)'
 
 
 @pytest.fixture(scope='module')
-def authority(tmp_path_factory):
-    directory = tmp_path_factory.mktemp('certificates')
-    os.chmod(directory, 0o755)
-    os.chmod(directory.parent, 0o755)
-    authority = Authority(directory)
+def authority(authority):
     for name, kind in (('server', 'rsa'), ('ec', 'ec'), ('other', 'ec'), ('client', 'ec'), ('known', 'ec')):
         authority.issue(name, kind)
     stranger = authority.path('stranger')

@@ -4,23 +4,18 @@ import re
 import subprocess
 
 import pytest
-from harness.tls import Authority, openssl, starttls
+from harness.tls import openssl, starttls
 
 pytestmark = pytest.mark.gatepost_only
 
 
 @pytest.fixture(scope='module')
-def authority(tmp_path_factory):
-    directory = tmp_path_factory.mktemp('certificates')
-    for path in (directory, directory.parent, directory.parent.parent):
-        os.chmod(path, 0o755)
-    authority = Authority(directory)
-    authority.issue('server')
+def authority(authority):
     authority.issue('client')
     authority.issue('old', days=-1)
     os.mkdir(authority.path('authorities'))
     os.link(authority.path('ca.pem'), authority.path('authorities/ca.pem'))
-    openssl('rehash', 'authorities', cwd=directory)
+    openssl('rehash', 'authorities', cwd=authority.directory)
     return authority
 
 

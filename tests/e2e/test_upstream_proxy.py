@@ -1,5 +1,4 @@
 """smtpd_upstream_proxy_protocol: a proxy in front of the server says who its client is."""
-import os
 import re
 import ssl
 import subprocess
@@ -9,7 +8,7 @@ import pytest
 from harness import PATIENCE
 from harness.instance import wait_port
 from harness.peer import until
-from harness.tls import Authority, secure, starttls
+from harness.tls import secure, starttls
 
 GREETING = '220 mx.gate.test ESMTP Conform'
 REFUSED = '421 4.3.0 mx.gate.test Server local error'
@@ -30,16 +29,6 @@ def v1(rest):
 
 def v2(command, family, body):
     return SIGNATURE + bytes([command, family]) + len(body).to_bytes(2, 'big') + body
-
-
-@pytest.fixture(scope='module')
-def authority(tmp_path_factory):
-    directory = tmp_path_factory.mktemp('certificates')
-    os.chmod(directory, 0o755)
-    os.chmod(directory.parent, 0o755)
-    authority = Authority(directory)
-    authority.issue('server')
-    return authority
 
 
 @pytest.fixture(scope='module')

@@ -3,13 +3,12 @@ nobody is let in for it, and other clients do not notice."""
 import contextlib
 import os
 import socket
-import threading
 import time
 
 import pytest
 from harness import PATIENCE
 from harness.client import matches
-from harness.peer import until
+from harness.peer import serve_each, until
 
 pytestmark = [pytest.mark.gatepost_only, pytest.mark.slow]
 GREETING = b'VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nMECH\tLOGIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\tx\nDONE\n'
@@ -27,15 +26,7 @@ class AuthServer:
         self.listener.bind(path)
         os.chmod(path, 0o666)
         self.listener.listen(64)
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+        serve_each(self.listener, lambda connection: self.serve(connection))  # which a test may exchange
 
     def serve(self, connection):
         with contextlib.suppress(OSError), connection, connection.makefile('rb') as lines:

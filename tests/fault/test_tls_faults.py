@@ -13,19 +13,11 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../e2e'))
 from harness import PATIENCE  # noqa: E402
 from harness.instance import sanitized  # noqa: E402
-from harness.tls import Authority, connect_tls, starttls  # noqa: E402
+from harness.tls import connect_tls, starttls  # noqa: E402
 
 pytestmark = pytest.mark.gatepost_only
 HERE = os.path.dirname(os.path.abspath(__file__))
 HELLO_BEGUN = b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03'
-
-
-@pytest.fixture(scope='module')
-def authority(tmp_path_factory):
-    directory = tmp_path_factory.mktemp('certificates')
-    authority = Authority(directory)
-    authority.issue('server')
-    return authority
 
 
 @pytest.fixture(scope='module')

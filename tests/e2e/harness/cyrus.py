@@ -6,9 +6,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 
-from .peer import until
+from .peer import serve_each, until
 
 
 class Imap:
@@ -17,15 +16,7 @@ class Imap:
     def __init__(self, port, users):
         self.users = users
         self.listener = socket.create_server(('127.0.0.1', port))
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+        serve_each(self.listener, self.serve)
 
     def serve(self, connection):
         with contextlib.suppress(OSError), connection, connection.makefile('rwb') as stream:

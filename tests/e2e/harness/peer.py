@@ -23,6 +23,19 @@ HANG = _Word('HANG')    # read on, but never answer again
 DEAF = _Word('DEAF')    # neither answer nor read any more
 
 
+def serve_each(listener, serve):
+    """Calls serve(socket) in a thread of its own for each connection, until the listener is closed."""
+    def accept():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+
+
 class _Server:
     def __init__(self, address, backlog=128):
         if isinstance(address, str):

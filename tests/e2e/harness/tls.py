@@ -11,10 +11,12 @@ def openssl(*args, cwd, text=None):
 
 
 class Authority:
-    """An authority in a directory of its own: ca.pem, and for each name NAME.key, NAME.pem and both as NAME.chain."""
+    """An authority in a directory of its own, one of pytest's: ca.pem, and for each name NAME.key, NAME.pem and both as NAME.chain."""
 
     def __init__(self, directory, name='Test CA'):
         self.directory = str(directory)
+        for part in (directory, *directory.parents[:2]):
+            part.chmod(0o755)  # services read there that run as others
         self.make_root(name)
 
     def path(self, name):
