@@ -116,17 +116,10 @@ static Verdict check_exchangers(Evaluation *evaluation, const char *domain)
 Verdict permit_mx_backup(Evaluation *evaluation, const Rule *rule)
 {
     const char *domain = evaluation->recipient ? address_domain(evaluation->recipient) : NULL;
+    Verdict verdict = permit_auth_destination(evaluation, rule);
 
-    if (!evaluation->facts->recipient)
-        return VERDICT_NEXT;
-    switch (find_destination(evaluation)) {
-    case DESTINATION_OURS:
-        return VERDICT_OK;
-    case DESTINATION_UNCERTAIN:
-        return refuse_for_lookup(evaluation, evaluation->facts->recipient);
-    default:
-        break;
-    }
+    if (verdict != VERDICT_NEXT || !evaluation->facts->recipient)
+        return verdict;
     if (!evaluation->access->allow_routing &&
         route_has_sender_routing(evaluation->access->route, evaluation->recipient))
         return VERDICT_NEXT;

@@ -184,7 +184,8 @@ Verdict check_host_access(Evaluation *evaluation, const Table *table, const Host
 /* ---- restrictions.c ---- */
 typedef enum { DESTINATION_OURS, DESTINATION_ELSEWHERE, DESTINATION_UNCERTAIN } Destination;
 Destination find_destination(const Evaluation *evaluation); /* of the recipient */
-Verdict refuse_invalid_literal(Evaluation *evaluation);     /* a HELO name that begins with '[', unless it is good */
+RestrictionFunc permit_auth_destination;
+Verdict refuse_invalid_literal(Evaluation *evaluation); /* a HELO name that begins with '[', unless it is good */
 
 /* ---- dns.c ---- */
 /* What DNS says; NULL: VERDICT_NEED. Owned by the inquiry. A session asks each question once. */

@@ -231,7 +231,7 @@ Destination find_destination(const Evaluation *evaluation)
     }
 }
 
-static Verdict permit_auth_destination(Evaluation *evaluation, const Rule *rule)
+Verdict permit_auth_destination(Evaluation *evaluation, const Rule *rule)
 {
     if (!evaluation->facts->recipient)
         return VERDICT_NEXT;
