@@ -211,6 +211,13 @@ class NullCipher:
         seed = b'key expansion' + heard[11:43] + client_random # the server's, in its hello
         self.key = hmac.digest(master, hmac.digest(master, seed, 'sha256') + seed, 'sha256')[:20] # of our MAC
         self.number = 1 # of records, after Finished
+        self.heard = heard
+
+    def hear(self, words):
+        while words not in self.heard:
+            octets = self.sock.recv(4096)
+            assert octets, self.heard
+            self.heard += octets
 
     def record(self, kind, content):
         begin = bytes((kind, 3, 3))
@@ -222,12 +229,9 @@ class NullCipher:
 def test_a_thousand_renegotiations(mta, authority, tmp_path):
     hello = b'\x01\0\0\x2b\3\3' + bytes(32) + b'\0\0\2\0\x3b\1\0\0\0'
     client = NullCipher(('127.0.0.1', mta.port('null')), str(tmp_path / 'keys'))
+    client.hear(b'220 ')
     client.sock.sendall(client.record(23, b'NOOP\r\n')) # it is understood
-    heard = b''
-    while b'250 2.0.0 Ok' not in heard:
-        octets = client.sock.recv(4096)
-        assert octets, heard
-        heard += octets
+    client.hear(b'250 2.0.0 Ok')
     mark = mta.log.mark()
     client.sock.sendall(client.record(22, hello))
     assert b'\x15\3\3\0\x16\1\x64' in client.sock.recv(4096) # a warning: no_renegotiation
