@@ -21,7 +21,7 @@ static struct {
     char *syslog_name;
     char *program;
     bool also_stderr;
-    bool only_fatal;
+    GHashTable *said; /* texts; NULL: not noted */
     int verbose;
 } target = {.destination = TO_STDERR, .fd = -1, .syslog = -1};
 
@@ -74,9 +74,11 @@ void log_also_stderr(bool on)
     target.also_stderr = on;
 }
 
-void log_only_fatal(bool on)
+void log_only_problems_once(bool on)
 {
-    target.only_fatal = on;
+    g_clear_pointer(&target.said, g_hash_table_unref);
+    if (on)
+        target.said = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 }
 
 void log_set_verbose(int level)
@@ -207,7 +209,7 @@ static void emit(int priority, const char *program, const char *prefix, const ch
     char text[LOG_LINE_MAX];
     int saved = errno;
 
-    if (target.only_fatal && priority != LOG_CRIT)
+    if (target.said && priority > LOG_WARNING)
         return;
     int start = snprintf(text, sizeof text, "%s", prefix);
 
@@ -215,6 +217,8 @@ static void emit(int priority, const char *program, const char *prefix, const ch
         program = target.program ? target.program : "gatepost";
     vsnprintf(text + start, sizeof text - (size_t)start, format, args);
     make_printable(text, strlen(text));
+    if (target.said && !g_hash_table_add(target.said, g_strdup(text)))
+        return;
     if (target.destination == TO_FILE)
         send_file(program, text);
     else if (target.destination == TO_SYSLOG)

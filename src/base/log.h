@@ -25,7 +25,8 @@ void log_also_stderr(bool on);              /* besides, "SYSLOG_NAME/PROGRAM: te
 
 void log_set_verbose(int level); /* 0 unless -v was given */
 int log_verbose(void);
-void log_only_fatal(bool on); /* nothing less is logged until it is turned off: what is said elsewhere, too */
+/* Until it is turned off: warnings and what is graver, and each text once. For one thread. */
+void log_only_problems_once(bool on);
 
 /* Of the calling thread; 0 means the process id. */
 void log_set_number(guint64 number);

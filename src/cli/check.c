@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "cli/control.h"
 #include "config/protection.h"
+#include "delivery/delivery.h"
 #include "filter/filter.h"
 #include "master/dirs.h"
 #include "master/listen.h"
@@ -180,11 +181,14 @@ static void check_permissions(const Plan *plan, const Owner *owner)
 
 /* ---- What the services find only when they start ---- */
 
-static bool check_spawn(const Plan *plan, const Service *line, const ConfigScope *scope, GError **error)
+static bool check_view(const Plan *plan, const Service *line, const ConfigScope *scope, GError **error)
 {
     g_autoptr(Config) view = config_new(plan->main_cf, scope, error);
 
-    return view && spawn_check(view, line->arguments, error);
+    if (!view)
+        return false;
+    return strcmp(line->command, "spawn") == 0 ? spawn_check(view, line->arguments, error)
+                                               : delivery_check(line->command, view, error);
 }
 
 static bool check_service(const Plan *plan, const Service *line, GError **error)
@@ -198,20 +202,19 @@ static bool check_service(const Plan *plan, const Service *line, GError **error)
         is_good = smtpd_check(plan->main_cf, &scope, line->maxproc, error);
     else if (strcmp(line->command, "filter") == 0)
         is_good = filter_check(plan->main_cf, &scope, error);
-    else if (strcmp(line->command, "spawn") == 0)
-        is_good = check_spawn(plan, line, &scope, error);
+    else
+        is_good = check_view(plan, line, &scope, error);
     if (!is_good)
         g_prefix_error(error, "%s/master.cf: line %d: ", plan->config_dir, line->line);
     return is_good;
 }
 
-/* All that is wrong is said, not only the first. What is doubtful in tables is left to the services, each of which says
- * it when it starts. */
+/* All that is wrong is said, not only the first. What several services have in common is said once. */
 static bool check_services(const Plan *plan)
 {
     bool are_good = true;
 
-    log_only_fatal(true);
+    log_only_problems_once(true);
     for (guint i = 0; i < plan->services->len; i++) {
         const PlanService *service = g_ptr_array_index(plan->services, i);
         g_autoptr(GError) error = NULL;
@@ -220,7 +223,7 @@ static bool check_services(const Plan *plan)
         log_fatal("%s", error->message);
         are_good = false;
     }
-    log_only_fatal(false);
+    log_only_problems_once(false);
     return are_good;
 }
 

@@ -10,6 +10,8 @@ typedef struct {
     void *(*open)(const Config *config, const char *service_name, GError **error);
     /* Finishes every recipient. */
     void (*deliver)(const void *state, Attempt *attempt);
+    /* What open would find wrong with the configuration, without a process of its own. NULL: nothing. */
+    bool (*check)(const Config *config, GError **error);
 } Agent;
 
 extern const Agent discard_agent, error_agent, smtp_agent, virtual_agent;

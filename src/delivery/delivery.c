@@ -19,6 +19,13 @@ static const Agent *find_agent(const char *command)
     return NULL;
 }
 
+bool delivery_check(const char *command, const Config *config, GError **error)
+{
+    const Agent *agent = find_agent(command);
+
+    return !agent || !agent->check || agent->check(config, error);
+}
+
 static bool listeners_are_right(const ServiceProcess *process)
 {
     for (guint i = 0; i < process->listeners->len; i++) {

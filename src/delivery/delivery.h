@@ -8,3 +8,6 @@
  * (virtual, when it may be root, keeps it in a part that reads no mail: see privileged.h), serves until an order comes.
  * Returns the exit status. process->listeners has SEQPACKET sockets (spool/delivery_request.h). */
 int delivery_main(ServiceProcess *process, const Config *config);
+
+/* Reads what such a process would, TLS keys and tables. False: error, which the process would end with. */
+bool delivery_check(const char *command, const Config *config, GError **error);

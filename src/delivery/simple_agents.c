@@ -41,5 +41,5 @@ static void deliver(const void *state, Attempt *attempt)
                         &(Outcome){.status = simple->status, .dsn = has_code ? code : simple->dsn, .text = text});
 }
 
-const Agent discard_agent = {"discard", open_discard, deliver};
-const Agent error_agent = {"error", open_error, deliver};
+const Agent discard_agent = {"discard", open_discard, deliver, NULL};
+const Agent error_agent = {"error", open_error, deliver, NULL};

@@ -187,4 +187,13 @@ static void deliver(const void *state, Attempt *attempt)
     smtp_route_clear(&route);
 }
 
-const Agent smtp_agent = {"smtp", open_smtp, deliver};
+static bool check_smtp(const Config *config, GError **error)
+{
+    SmtpTls *tls;
+    bool good = smtp_tls_open(config, &tls, error);
+
+    smtp_tls_free(tls);
+    return good;
+}
+
+const Agent smtp_agent = {"smtp", open_smtp, deliver, check_smtp};

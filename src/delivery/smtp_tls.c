@@ -53,6 +53,17 @@ bool smtp_tls_open(const Config *config, SmtpTls **ret_tls, GError **error)
     return true;
 }
 
+void smtp_tls_free(SmtpTls *tls)
+{
+    if (!tls)
+        return;
+    tls_policies_free(tls->policies);
+    tls_context_unref(tls->context);
+    g_hash_table_unref(tls->sessions);
+    pthread_mutex_destroy(&tls->lock);
+    g_free(tls);
+}
+
 bool smtp_tls_policy(const SmtpTls *tls, const char *nexthop, TlsLevel least, TlsPolicy *ret_policy)
 {
     *ret_policy = (TlsPolicy){0};

@@ -6,8 +6,9 @@
 
 typedef struct SmtpTls SmtpTls;
 
-/* *ret_tls NULL: no next hop is spoken to with TLS. False: error. Once in a process, before threads. */
+/* *ret_tls NULL: no next hop is spoken to with TLS. False: error. Before threads; config outlives it. */
 bool smtp_tls_open(const Config *config, SmtpTls **ret_tls, GError **error);
+void smtp_tls_free(SmtpTls *tls); /* NULL is fine */
 /* least: what is asked for this message in any case (tls_policy_raise()). tls NULL: none. False: the policy cannot be
  * told, and that was logged, or there is no TLS for what is asked. */
 bool smtp_tls_policy(const SmtpTls *tls, const char *nexthop, TlsLevel least, TlsPolicy *ret_policy);

@@ -129,4 +129,4 @@ static void deliver(const void *state, Attempt *attempt)
     }
 }
 
-const Agent virtual_agent = {"virtual", open_virtual, deliver};
+const Agent virtual_agent = {"virtual", open_virtual, deliver, NULL};

@@ -49,9 +49,9 @@ typedef struct {
     int session_time;        /* seconds that a session can be resumed; 0: never */
     TlsTickets *tickets;     /* keys that outlive the process; outlives the context; NULL: sessions cannot be resumed */
     const char *session_for; /* sessions are resumed only by contexts that name the same */
-    /* Key and certificates for the name that a client asks for: as in a chain file (PEM text), caller frees. NULL: the
-     * default ones; *ret_failed: the connection is refused. Called in the handshake, by any thread; name is lower case
-     * and a host name. */
+    /* Key and certificates for the name that a client asks for: as in a chain file (PEM text; see tls_chain_check()),
+     * caller frees. NULL: the default ones; *ret_failed: the connection is refused. Called in the handshake, by any
+     * thread; name is lower case and a host name. */
     char *(*find_chain)(const void *user, const char *name, bool *ret_failed);
     const void *find_user; /* outlives the context */
 } TlsOptions;
@@ -64,6 +64,8 @@ bool tls_library_init(const char *config_file, const char *config_name, GError *
  * files say is checked: key and certificate belong together, the chain is in order. Warns of what has expired or is not
  * valid yet. NULL: error names the file and what is wrong. */
 TlsContext *tls_context_new(const TlsOptions *options, TlsContext *like, GError **error);
+/* The same for the text of a chain file that will be used later. file: where it comes from. */
+bool tls_chain_check(const char *chain, const char *file, GError **error);
 TlsContext *tls_context_ref(TlsContext *context);
 void tls_context_unref(TlsContext *context); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(TlsContext, tls_context_unref)

@@ -65,6 +65,18 @@ static void warn_of_time(const X509 *cert, const char *file)
                 when.tm_mon + 1, when.tm_mday);
 }
 
+/* Names and key identifiers may fit where the key is another: an authority that was made anew. */
+static int issue_problem(X509 *issuer, X509 *signed_one)
+{
+    int problem = X509_check_issued(issuer, signed_one);
+    EVP_PKEY *key = X509_get0_pubkey(issuer);
+
+    if (problem == X509_V_OK && (!key || X509_verify(signed_one, key) != 1))
+        problem = X509_V_ERR_CERT_SIGNATURE_FAILURE;
+    ERR_clear_error();
+    return problem;
+}
+
 /* Each certificate must be signed by the one behind it. */
 static bool check_order(const ChainLoader *loader, GError **error)
 {
@@ -72,7 +84,7 @@ static bool check_order(const ChainLoader *loader, GError **error)
 
     for (int i = 0; i < sk_X509_num(loader->others); i++) {
         X509 *issuer = sk_X509_value(loader->others, i);
-        int problem = X509_check_issued(issuer, signed_one);
+        int problem = issue_problem(issuer, signed_one);
         if (problem != X509_V_OK) {
             g_autofree char *name = tls_common_name(X509_get_subject_name(signed_one));
             g_autofree char *other = tls_common_name(X509_get_subject_name(issuer));
@@ -96,12 +108,13 @@ bool chain_loader_end(ChainLoader *loader, GError **error)
     }
     if (!check_order(loader, error))
         return false;
-    int added = loader->context
-                    ? SSL_CTX_use_cert_and_key(loader->context, loader->leaf, loader->key, loader->others, 1)
-                    : SSL_use_cert_and_key(loader->connection, loader->leaf, loader->key, loader->others, 1);
+    int added =
+        loader->context      ? SSL_CTX_use_cert_and_key(loader->context, loader->leaf, loader->key, loader->others, 1)
+        : loader->connection ? SSL_use_cert_and_key(loader->connection, loader->leaf, loader->key, loader->others, 1)
+                             : 1;
     if (added != 1)
         return fail_with_reason(error, "cannot use the certificate in", loader->cert_file);
-    if (loader->context) {
+    if (!loader->connection) {
         warn_of_time(loader->leaf, loader->cert_file);
         for (int i = 0; i < sk_X509_num(loader->others); i++)
             warn_of_time(sk_X509_value(loader->others, i), loader->cert_file);
@@ -196,6 +209,17 @@ bool chain_loader_read(ChainLoader *loader, BIO *text, const char *file, GError 
         return fail_with_reason(error, "cannot read", file);
     ERR_clear_error();
     return any ? true : fail(error, "%s holds neither key nor certificate in PEM form", file);
+}
+
+bool tls_chain_check(const char *chain, const char *file, GError **error)
+{
+    ChainLoader loader = {0};
+    BIO *text = BIO_new_mem_buf(chain, -1);
+    bool good = chain_loader_read(&loader, text, file, error) && chain_loader_end(&loader, error);
+
+    BIO_free(text);
+    chain_loader_clear(&loader);
+    return good;
 }
 
 /* The old form: certificates in one file, the leaf first, and the key in the same or another one. */

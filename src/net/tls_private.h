@@ -40,7 +40,7 @@ struct Tls {
     TlsFacts *facts;     /* once asked for */
 };
 
-/* Keys with their certificates from PEM text, in order, added to the context or to the connection (one of them NULL).
+/* Keys with their certificates from PEM text, in order, added to the context or to the connection (NULL: only checked).
  * Begins where the last file ended: *loader is {0} at first, and chain_loader_end() closes it. */
 typedef struct {
     SSL_CTX *context;

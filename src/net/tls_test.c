@@ -54,6 +54,10 @@ static int make_certificates(void **state)
             "$n.pem;"
             " cat $n.key $n.pem >$n.chain",
             names[i], strcmp(names[i], "old") == 0 ? -1 : 9);
+    run("openssl req -x509 -key otherca.key -days 9 -subj /CN=ca -out forged.pem;"
+        " echo authorityKeyIdentifier=none >bare.ext;"
+        " openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -days 9 -extfile bare.ext -out bare.pem;"
+        " cat server.key bare.pem forged.pem >forged.chain; cat server.key server.pem ca.pem >whole.chain");
     run("cat server.key server.pem otherca.pem >wrong.chain; cat client.key server.pem >mixed.chain; cp server.pem "
         "bare.chain;"
         " echo nothing >none.chain; openssl ec -in server.key -aes128 -passout pass:x -out secret.key;"
@@ -386,6 +390,7 @@ static void bad_files_are_refused(void **state)
     } cases[] = {
         {"wrong.chain",
          "wrong certificate chain in * \"server.example\" was not issued by \"otherca\", which follows it *"},
+        {"forged.chain", "wrong certificate chain in * \"ca\", which follows it (certificate signature failure)"},
         {"mixed.chain", "the key in * is not that of the certificate in *"},
         {"bare.chain", "*bare.chain: a certificate without a key before it"},
         {"lone.chain", "the key in *lone.chain is not followed by its certificate"},
@@ -402,6 +407,23 @@ static void bad_files_are_refused(void **state)
         assert_null(tls_context_new(&options, NULL, &error));
         if (!g_pattern_match_simple(cases[i].message, error->message))
             fail_msg("%s: %s", cases[i].chain, error->message);
+    }
+}
+
+static void chains_are_checked_before_their_use(void **state)
+{
+    static const struct {
+        const char *chain;
+        bool good;
+    } cases[] = {{"server.chain", true}, {"whole.chain", true}, {"old.chain", true},  {"forged.chain", false},
+                 {"mixed.chain", false}, {"none.chain", false}, {"lone.chain", false}};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *chain = path(cases[i].chain), *text = NULL;
+        g_autoptr(GError) error = NULL;
+        assert_true(g_file_get_contents(chain, &text, NULL, NULL));
+        assert_int_equal(tls_chain_check(text, chain, &error), cases[i].good);
+        assert_true((error == NULL) == cases[i].good);
     }
 }
 
@@ -430,7 +452,7 @@ int main(void)
         cmocka_unit_test(a_lost_peer_is_told),           cmocka_unit_test(clients_show_certificates),
         cmocka_unit_test(names_and_fingerprints_verify), cmocka_unit_test(sessions_are_resumed),
         cmocka_unit_test(names_choose_certificates),     cmocka_unit_test(bad_files_are_refused),
-        cmocka_unit_test(pairs_of_files_are_read),
+        cmocka_unit_test(pairs_of_files_are_read),       cmocka_unit_test(chains_are_checked_before_their_use),
     };
 
     return cmocka_run_group_tests(tests, make_certificates, remove_certificates);

@@ -1,6 +1,7 @@
 /* tls.c - TLS of an SMTP server: settings, tables of server names, STARTTLS and what follows it (TLS_README). */
 #include "smtpd/tls.h"
 #include "base/fail.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "smtp/tls_settings.h"
 #include "smtpd/state.h"
@@ -26,15 +27,12 @@ static char *read_files(const char *names, GError **error)
 
     for (char **file = files; *file; file++) {
         g_autofree char *text = NULL;
-        gsize len;
+        size_t len;
         if (!**file)
             continue;
-        if (!g_file_get_contents(*file, &text, &len, error))
+        text = fd_read_file(*file, CHAIN_OCTETS_MAX - MIN(chain->len, CHAIN_OCTETS_MAX), &len, error);
+        if (!text)
             return NULL;
-        if (chain->len + len > CHAIN_OCTETS_MAX) {
-            fail(error, "%s is too large", *file);
-            return NULL;
-        }
         g_string_append_len(chain, text, (gssize)len);
         g_string_append_c(chain, '\n');
     }
@@ -67,16 +65,19 @@ typedef struct {
 static bool read_entry(void *context, const char *key, const char *value)
 {
     Reading *reading = context;
-    g_autofree char *indexed = decode(value);
+    g_autofree char *indexed = decode(value), *read = NULL;
 
-    if (indexed || g_hash_table_contains(reading->maps->chains, value))
+    if (g_hash_table_contains(reading->maps->chains, value))
         return true;
-    char *chain = read_files(value, reading->error);
-    if (chain)
-        g_hash_table_insert(reading->maps->chains, g_strdup(value), chain);
-    else
+    if (!indexed)
+        read = read_files(value, reading->error);
+    const char *chain = indexed ? indexed : read;
+    reading->good = chain && tls_chain_check(chain, indexed ? "the table" : value, reading->error);
+    if (!reading->good)
         g_prefix_error(reading->error, "tls_server_sni_maps: %s: ", key);
-    return reading->good = chain != NULL;
+    else if (read)
+        g_hash_table_insert(reading->maps->chains, g_strdup(value), g_steal_pointer(&read));
+    return reading->good;
 }
 
 static void sni_maps_free(SniMaps *maps)

@@ -376,24 +376,108 @@ def test_clients(mta, authority, name, command):
 
 # --- what is wrong is said before anything starts --------------------------------------------------------------------------
 
-@pytest.mark.gatepost_only
-@pytest.mark.parametrize('chain, said', [
-    ('absent.chain', 'cannot open {}: No such file or directory'), ('wrong.chain', 'wrong certificate chain in {}'),
-    ('mixed.chain', 'the key in {} is not that of the certificate in {}'), ('bare.chain', '{}: a certificate without a key before it'),
-    ('', 'smtpd_tls_wrappermode is on, but there is no certificate')])
-def test_bad_certificates_do_not_start(gatepost, authority, chain, said):
+# Options of a service, and what is wrong with its files. {} is their directory.
+NOT_THE_KEY = 'the key in {}/server.key is not that of the certificate in {}/ec.pem'
+MIXED = 'the key in {}/mixed.chain is not that of the certificate in {}/mixed.chain'
+BAD = {
+    'absent': ('smtpd_tls_chain_files={}/absent.chain', 'cannot open {}/absent.chain: No such file or directory'),
+    'unreadable': ('smtpd_tls_chain_files={}/unreadable.chain', 'cannot open {}/unreadable.chain: Permission denied'),
+    'wrong': ('smtpd_tls_chain_files={}/wrong.chain',
+              'wrong certificate chain in {}/wrong.chain: "server.example" was not issued by "a stranger", which follows it (subject issuer mismatch)'),
+    'forged': ('smtpd_tls_chain_files={}/forged.chain',
+               'wrong certificate chain in {}/forged.chain: "forged.example" was not issued by "Test CA", which follows it (certificate signature failure)'),
+    'mixed': ('smtpd_tls_chain_files={}/mixed.chain', MIXED),
+    'bare': ('smtpd_tls_chain_files={}/bare.chain', '{}/bare.chain: a certificate without a key before it'),
+    'none': ('smtpd_tls_chain_files=', 'smtpd_tls_wrappermode is on, but there is no certificate'),
+    'pair': ('smtpd_tls_cert_file={}/ec.pem -o smtpd_tls_key_file={}/server.key', NOT_THE_KEY),
+    'no_key': ('smtpd_tls_cert_file={}/ec.pem', 'cannot read the key in {}/ec.pem: '),
+    'garbage': ('smtpd_tls_cert_file={}/sni -o smtpd_tls_key_file={}/server.key', 'cannot read the certificate in {}/sni: no start line'),
+    'name': ('smtpd_tls_chain_files={}/server.chain -o tls_server_sni_maps=texthash:{}/sni', f'tls_server_sni_maps: www.example: {MIXED}'),
+    'authorities': ('smtpd_tls_chain_files={}/server.chain -o smtpd_tls_CAfile={}/absent.pem',
+                    'cannot read authorities in {}/absent.pem: No such file or directory'),
+    'proxy': ('smtpd_tls_chain_files={}/server.chain -o smtpd_proxy_filter=127.0.0.1:9 -o smtpd_proxy_tls_security_level=may '
+              '-o smtp_tls_cert_file={}/ec.pem -o smtp_tls_key_file={}/server.key', NOT_THE_KEY),
+    'next_hop': ('filter -o filter_nexthop=127.0.0.1:9 -o filter_tls_security_level=may -o smtp_tls_chain_files={}/mixed.chain', MIXED),
+    'smtp': ('smtp -o smtp_tls_security_level=may -o smtp_tls_chain_files={}/mixed.chain', MIXED),
+}
+OLD = 'the certificate of "old.example" in {}/old.chain has expired: it was valid until '
+EARLY = 'the certificate of "early.example" in {}/early.chain is not valid before 2099-01-02'
+
+
+@pytest.fixture(scope='module')
+def bad_files(authority):
+    """Their directory."""
     def read(name):
         with open(authority.path(name)) as file:
             return file.read()
 
-    for name, parts in (('wrong', ('server.key', 'server.pem', 'stranger.pem')), ('mixed', ('server.key', 'ec.pem')), ('bare', ('ec.pem',))):
+    authority.issue('old', days=-1)
+    authority.issue('early')
+    authority.issue('forged', also='DNS:localhost\nauthorityKeyIdentifier=none')
+    with open(authority.path('early.template'), 'w') as file:
+        file.write('cn = early.example\nactivation_date = "2099-01-02 12:00:00 UTC"\nexpiration_date = "2100-01-01 12:00:00 UTC"\n')
+    subprocess.run('certtool --generate-certificate --load-privkey early.key --load-ca-certificate ca.pem --load-ca-privkey ca.key '
+                   '--template early.template --outfile early.pem'.split(), check=True, capture_output=True, cwd=authority.directory)
+    os.makedirs(authority.path('again'), exist_ok=True)
+    Authority(authority.path('again'))  # of the same name
+    for name, parts in (('wrong', ('server.key', 'server.pem', 'stranger.pem')), ('forged', ('forged.key', 'forged.pem', 'again/ca.pem')),
+                        ('mixed', ('server.key', 'ec.pem')), ('bare', ('ec.pem',)), ('unreadable', ('server.key', 'server.pem')),
+                        ('early', ('early.key', 'early.pem'))):
         with open(authority.path(f'{name}.chain'), 'w') as file:
             file.write(''.join(read(part) for part in parts))
-    path = authority.path(chain) if chain else ''
-    mta = gatepost(services={'in': f'-o smtpd_tls_wrappermode=yes -o smtpd_tls_chain_files={path}'})
+    os.chmod(authority.path('unreadable.chain'), 0)
+    with open(authority.path('sni'), 'w') as file:
+        file.write(f'www.example {authority.path("mixed.chain")}\n')
+    return authority.directory
+
+
+def bad_instance(gatepost, directory, names):
+    lines = []
+    for name in names:
+        options = BAD[name][0].replace('{}', directory)
+        command = '' if options.split()[0] in ('filter', 'smtp') else 'smtpd -o smtpd_tls_wrappermode=yes -o '
+        lines.append(f'{name} unix - - n - - {command}{options}\n' if name == 'smtp' else
+                     f'127.0.0.1:{{{name}}} inet n - n - - {command}{options}\n')
+    mta = gatepost(master=''.join(lines), base='')
+    if os.geteuid() == 0:  # whom no mode of a file stops
+        mta.prefix = ('setpriv', '--bounding-set=-dac_override,-dac_read_search')
+    return mta
+
+
+@pytest.mark.gatepost_only
+def test_check_names_all_bad_certificates(gatepost, bad_files):
+    mta = bad_instance(gatepost, bad_files, BAD)
     try:
-        for result in (mta.run('check'), mta.try_start()):
-            assert result.returncode != 0 and said.format(path, path) in result.stderr
+        result = mta.run('check')
+        assert result.returncode != 0
+        lines = [line.partition(': line ')[2].partition(': ')[2] for line in result.stderr.splitlines() if ': fatal: ' in line]
+        assert len(lines) == len(BAD), result.stderr
+        for line, (_, said) in zip(lines, BAD.values()):
+            assert line.startswith(said.replace('{}', bad_files)), line
+    finally:
+        mta.stop()
+
+
+@pytest.mark.gatepost_only
+@pytest.mark.parametrize('name', ['unreadable', 'forged', 'name', 'smtp'])
+def test_bad_certificates_do_not_start(gatepost, bad_files, name):
+    mta = bad_instance(gatepost, bad_files, [name])
+    try:
+        result = mta.try_start()
+        assert result.returncode != 0 and BAD[name][1].replace('{}', bad_files) in result.stderr, result.stderr
+    finally:
+        mta.stop()
+
+
+@pytest.mark.gatepost_only
+def test_certificates_out_of_their_time_are_warned_of(gatepost, bad_files):
+    options = f'-o smtpd_tls_security_level=may -o smtpd_tls_chain_files={bad_files}/old.chain,{bad_files}/early.chain'
+    mta = gatepost(services={'in': options, 'other': options}, base='')
+    try:
+        for result, times in ((mta.run('check'), 1), (mta.try_start(), 4)):
+            assert result.returncode == 0
+            for said in (OLD, EARLY):
+                assert 1 <= result.stderr.count('warning: ' + said.replace('{}', bad_files)) <= times, result.stderr
     finally:
         mta.stop()
 
@@ -403,9 +487,11 @@ def test_new_certificates_after_reload(gatepost, authority, tmp_path):
     os.chmod(tmp_path, 0o755)
     chain = str(tmp_path / 'in.chain')
 
-    def install(name):
-        with open(authority.path(name)) as source, open(chain, 'w') as file:
-            file.write(source.read())
+    def install(*names):
+        with open(chain, 'w') as file:
+            for name in names:
+                with open(authority.path(name)) as source:
+                    file.write(source.read())
 
     def served(client):
         return client.sock.getpeercert(True)
@@ -425,11 +511,13 @@ def test_new_certificates_after_reload(gatepost, authority, tmp_path):
             second = new()
         first.cmd('NOOP', 250)  # with its own
         first.message(wanted=250)
-        with open(chain, 'w') as file:
-            file.write('nothing\n')
-        mark = mta.log.mark()
-        mta.run('reload')
-        mta.log.wait(f'.*{chain} holds neither key nor certificate.*', mark)
+        for parts, said in (((), f'{chain} holds neither key nor certificate'), (('server.key', 'ec.pem'), f'the key in {chain} is not that of'),
+                            (('server.key', 'server.pem', 'stranger.pem'), f'wrong certificate chain in {chain}: '), (None, f'cannot open {chain}: ')):
+            install(*parts) if parts is not None else os.unlink(chain)
+            mark = mta.log.mark()
+            mta.run('reload')
+            mta.log.wait(f'.*fatal: {re.escape(said)}.*', mark)
+            mta.log.wait('error: reload: .* -- the running configuration stays', mark)
         third = new()
         assert served(third) == served(second)
         for client in (first, second, third):

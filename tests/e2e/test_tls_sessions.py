@@ -12,7 +12,6 @@ pytestmark = pytest.mark.gatepost_only
 @pytest.fixture(scope='module')
 def authority(authority):
     authority.issue('client')
-    authority.issue('old', days=-1)
     os.mkdir(authority.path('authorities'))
     os.link(authority.path('ca.pem'), authority.path('authorities/ca.pem'))
     openssl('rehash', 'authorities', cwd=authority.directory)
@@ -84,13 +83,3 @@ def test_authorities_in_a_directory(mta, authority):
         starttls(client, authority.client_context(own='client'))
         client.cmd('NOOP', 250)
     mta.log.wait(r'Trusted TLS connection established from .*', mark, 'smtpd')
-
-
-def test_an_expired_certificate_is_warned_of(gatepost, authority):
-    mta = gatepost(services={'in': f'-o smtpd_tls_security_level=may -o smtpd_tls_chain_files={authority.path("old.chain")}'})
-    try:
-        done = mta.try_start()
-        assert done.returncode == 0
-        assert f'warning: the certificate of "old.example" in {authority.path("old.chain")} has expired: it was valid until ' in done.stderr
-    finally:
-        mta.__exit__()
