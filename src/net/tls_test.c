@@ -338,6 +338,77 @@ static void sessions_are_resumed(void **state)
     tls_tickets_unmap(again);
 }
 
+/* ---- the keys of tickets turn over ---- */
+
+static gint64 passed_ms; /* of the keys' clock; the library has its own */
+gint64 __real_clock_ms(void);
+gint64 __wrap_clock_ms(void);
+gint64 __wrap_clock_ms(void)
+{
+    return __real_clock_ms() + passed_ms;
+}
+
+/* Whether the session was resumed. *session is replaced where the server gave a new ticket. */
+static bool resume(TlsContext *server, TlsContext *client, TlsSession **session)
+{
+    Pair pair = pair_of(server, client);
+    char got[10];
+    size_t len;
+
+    tls_offer_session(pair.client, *session);
+    assert_true(shake(&pair));
+    assert_int_equal(tls_read(pair.client, got, sizeof got, &len), TLS_WANT_READ);
+    bool resumed = tls_facts(pair.server)->resumed;
+    TlsSession *next = tls_take_session(pair.client);
+    part(&pair);
+    tls_session_free(*session);
+    *session = next;
+    return resumed;
+}
+
+/* session_time is 3600: a key issues for 1800 seconds, and opens for 1800 more. */
+static void ticket_keys_turn_over(void **state)
+{
+    static const struct {
+        int made_at, used_at; /* seconds after the first key was made */
+        bool resumed;
+        int again_at;
+    } cases[] = {
+        {0, 1790, true, 1790},    {1790, 1810, true, 3610}, /* the next key is in use, and has made a new ticket */
+        {1790, 3590, true, 3610}, {1790, 3610, false, 3610},
+        {1810, 3610, true, 3610}, {0, 99000, false, 99000}, /* nobody came in between */
+    };
+    g_autofree char *chain = path("server.chain");
+    int fd;
+
+    for (int version = 0x303; version <= 0x304; version++)
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+            TlsOptions of_server = options_of(TLS_SERVER), of_client = options_of(TLS_CLIENT);
+            TlsSession *first = NULL, *session = NULL;
+            passed_ms = 0;
+            assert_true(tls_tickets_create(&fd));
+            of_server.chain_files = chain;
+            of_server.tickets = tls_tickets_map(fd);
+            of_server.protocols.max = version;
+            close(fd);
+            g_autoptr(TlsContext) server = context_of(&of_server), client = context_of(&of_client);
+            assert_false(resume(server, client, &first)); /* makes the key */
+            passed_ms = cases[i].made_at * 1000;
+            assert_false(resume(server, client, &session));
+            passed_ms = cases[i].used_at * 1000;
+            if (resume(server, client, &session) != cases[i].resumed)
+                fail_msg("version %x: made at %d, used at %d", version, cases[i].made_at, cases[i].used_at);
+            passed_ms = cases[i].again_at * 1000;
+            assert_true(resume(server, client, &session));
+            tls_session_free(first);
+            tls_session_free(session);
+            tls_tickets_unmap(of_server.tickets);
+        }
+    passed_ms = 0;
+}
+
+/* ---- names ---- */
+
 static char *find_chain(const void *user, const char *name, bool *ret_failed)
 {
     char *text = NULL;
@@ -453,6 +524,7 @@ int main(void)
         cmocka_unit_test(names_and_fingerprints_verify), cmocka_unit_test(sessions_are_resumed),
         cmocka_unit_test(names_choose_certificates),     cmocka_unit_test(bad_files_are_refused),
         cmocka_unit_test(pairs_of_files_are_read),       cmocka_unit_test(chains_are_checked_before_their_use),
+        cmocka_unit_test(ticket_keys_turn_over),
     };
 
     return cmocka_run_group_tests(tests, make_certificates, remove_certificates);
