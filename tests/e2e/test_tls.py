@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from harness.client import Client
 from harness.maildir import parse
-from harness.tls import connect_tls, openssl, secure, starttls
+from harness.tls import Authority, connect_tls, openssl, secure, starttls
 
 ESTABLISHED = r'(\w+) TLS connection established from localhost\[127\.0\.0\.1\](.*): (TLSv1\S*) with cipher (\S+) \((\d+)/(\d+) bits\)(.*)'
 
@@ -405,7 +405,7 @@ EARLY = 'the certificate of "early.example" in {}/early.chain is not valid befor
 
 
 @pytest.fixture(scope='module')
-def bad_files(authority):
+def bad_files(authority, tmp_path_factory):
     """Their directory."""
     def read(name):
         with open(authority.path(name)) as file:
@@ -418,9 +418,8 @@ def bad_files(authority):
         file.write('cn = early.example\nactivation_date = "2099-01-02 12:00:00 UTC"\nexpiration_date = "2100-01-01 12:00:00 UTC"\n')
     subprocess.run('certtool --generate-certificate --load-privkey early.key --load-ca-certificate ca.pem --load-ca-privkey ca.key '
                    '--template early.template --outfile early.pem'.split(), check=True, capture_output=True, cwd=authority.directory)
-    os.makedirs(authority.path('again'), exist_ok=True)
-    Authority(authority.path('again'))  # of the same name
-    for name, parts in (('wrong', ('server.key', 'server.pem', 'stranger.pem')), ('forged', ('forged.key', 'forged.pem', 'again/ca.pem')),
+    again = Authority(tmp_path_factory.mktemp('certificates'))  # of the same name
+    for name, parts in (('wrong', ('server.key', 'server.pem', 'stranger.pem')), ('forged', ('forged.key', 'forged.pem', again.path('ca.pem'))),
                         ('mixed', ('server.key', 'ec.pem')), ('bare', ('ec.pem',)), ('unreadable', ('server.key', 'server.pem')),
                         ('early', ('early.key', 'early.pem'))):
         with open(authority.path(f'{name}.chain'), 'w') as file:
