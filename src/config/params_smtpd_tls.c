@@ -11,7 +11,9 @@ const Param param_rows_smtpd_tls[] = {
     {"smtpd_tls_req_ccert", BOOL, SUPPORTED, "no", 0, 0, NULL, NULL, "Whether clients must have a certificate"},
     {"smtpd_tls_ccert_verifydepth", INT, SUPPORTED, "9", 0, 0, NULL, NULL, "Length of a client's certificate chain"},
     {"smtpd_tls_CAfile", STRING, SUPPORTED, "", 0, 0, NULL, NULL, "Certificates of authorities, one file"},
-    {"smtpd_tls_CApath", STRING, SUPPORTED, "", 0, 0, NULL, NULL, "Certificates of authorities, a directory"},
+    {"smtpd_tls_CApath", STRING, SUPPORTED, "", 0, 0, NULL, NULL,
+     "Certificates of authorities, a directory, under names as \"openssl rehash\" makes them; read when a service starts, "
+     "from outside of its chroot"},
     {"smtpd_tls_cert_file", STRING, SUPPORTED, "", 0, 0, NULL, NULL, "RSA certificate"},
     {"smtpd_tls_key_file", STRING, SUPPORTED, "$smtpd_tls_cert_file", 0, 0, NULL, NULL, "Its key"},
     {"smtpd_tls_dcert_file", STRING, SUPPORTED, "", 0, 0, NULL, NULL, "DSA certificate"},

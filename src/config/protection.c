@@ -15,7 +15,6 @@ const Role role_smtpd = {
     .name = "smtpd",
     .calls = SANDBOX_FILES | SANDBOX_SERVER | SANDBOX_CLIENT,
     .lists = NAMES("$queue_directory"),
-    .reads = NAMES("$smtpd_tls_CApath"),
     .writes = NAMES(SPOOL),
 };
 /* iconv opens its modules, for character sets that are rare in mail. */
@@ -23,7 +22,7 @@ const Role role_filter = {
     .name = "filter",
     .calls = SANDBOX_FILES | SANDBOX_SERVER | SANDBOX_CLIENT | SANDBOX_PARENT,
     .lists = NAMES("$quarantine_directory/.."),
-    .reads = NAMES("/usr/lib", "$smtp_tls_CApath"),
+    .reads = NAMES("/usr/lib"),
     .writes = NAMES(SPOOL, "$quarantine_directory"),
 };
 const Role role_spawn = {.name = "spawn", .calls = SANDBOX_SERVER | SANDBOX_PARENT};
@@ -39,7 +38,6 @@ const Role role_qmgr = {
 const Role role_smtp = {
     .name = "smtp",
     .calls = SANDBOX_SERVER | SANDBOX_CLIENT,
-    .reads = NAMES("$smtp_tls_CApath"),
     .any_port = true,
 };
 const Role role_virtual = {

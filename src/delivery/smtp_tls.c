@@ -31,6 +31,16 @@ static void kept_session_free(void *data)
     g_free(kept);
 }
 
+/* Mail for a next hop whose anchors are not there waits; other mail need not. */
+static void keep_anchors(TlsContext *context, const GPtrArray *files)
+{
+    for (guint i = 0; i < files->len; i++) {
+        g_autoptr(GError) error = NULL;
+        if (!tls_context_keep_anchors(context, g_ptr_array_index(files, i), &error))
+            log_warning("%s", error->message);
+    }
+}
+
 bool smtp_tls_open(const Config *config, SmtpTls **ret_tls, GError **error)
 {
     g_autoptr(TlsPolicies) policies = tls_policies_new(config, error);
@@ -43,6 +53,7 @@ bool smtp_tls_open(const Config *config, SmtpTls **ret_tls, GError **error)
     TlsContext *context = hop_tls_context(config, error);
     if (!context)
         return false;
+    keep_anchors(context, tls_policies_anchors(policies));
     SmtpTls *tls = *ret_tls = g_new0(SmtpTls, 1);
     tls->policies = g_steal_pointer(&policies);
     tls->context = context;

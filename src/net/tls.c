@@ -91,26 +91,6 @@ bool tls_limit(Tls *tls, const TlsProtocols *protocols, const char *ciphers, GEr
     return fail(error, "TLS cipher list \"%s\": %s", ciphers, reason);
 }
 
-bool tls_trust_only(Tls *tls, const char *const *files, GError **error)
-{
-    X509_STORE *store = X509_STORE_new();
-    bool good = true;
-
-    ERR_clear_error();
-    for (; good && *files; files++)
-        good = X509_STORE_load_file(store, *files) == 1;
-    if (good) {
-        X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
-        good = SSL_set1_verify_cert_store(tls->ssl, store) == 1;
-        SSL_set1_chain_cert_store(tls->ssl, NULL);
-    }
-    X509_STORE_free(store);
-    if (good)
-        return true;
-    g_autofree char *reason = tls_library_reason();
-    return fail(error, "cannot read trust anchors in %s: %s", files[-1], reason);
-}
-
 void tls_offer_session(Tls *tls, const TlsSession *session)
 {
     if (session)

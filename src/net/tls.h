@@ -30,9 +30,9 @@ typedef struct {
     struct {
         const char *cert_file, *key_file; /* of any key type; old form, used where chain_files is empty */
     } pairs[3];
-    const char *ca_file,
-        *ca_path;    /* whom the peer's certificate may come from; files there are read when needed (ca_path) */
-    bool default_ca; /* tls_append_default_CA */
+    const char *ca_file;
+    const char *ca_path; /* whom the peer's certificate may come from; those in a directory are named by their hash */
+    bool default_ca;     /* tls_append_default_CA */
     TlsVerify verify;
     int verify_depth;
     TlsProtocols protocols;
@@ -70,6 +70,8 @@ TlsContext *tls_context_ref(TlsContext *context);
 void tls_context_unref(TlsContext *context); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(TlsContext, tls_context_unref)
 int tls_context_log_level(const TlsContext *context);
+/* Reads a file for tls_trust_only(), while it can be read. Before there are threads. */
+bool tls_context_keep_anchors(TlsContext *context, const char *file, GError **error);
 
 /* --- connections --- */
 
@@ -104,7 +106,7 @@ void tls_expect_fingerprints(Tls *tls, const char *const *fingerprints);
 /* Of this connection alone, instead of what the context says. ciphers: from tls_cipher_list(). */
 bool tls_limit(Tls *tls, const TlsProtocols *protocols, const char *ciphers, GError **error);
 /* Only who is signed by a certificate in one of these PEM files is trusted, whatever authorities the context has. The
- * certificates need not be authorities' own. Files are read now. */
+ * certificates need not be authorities' own. Files that the context does not keep are read now. */
 bool tls_trust_only(Tls *tls, const char *const *files, GError **error);
 /* A session of an earlier connection to the same peer. What tls_take_session() gave; NULL is fine. Stays the caller's.
  */

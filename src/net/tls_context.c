@@ -72,28 +72,6 @@ static bool load_certificates(SSL_CTX *ssl, const TlsOptions *options, GError **
     return true;
 }
 
-static bool load_authorities(SSL_CTX *ssl, const TlsOptions *options, GError **error)
-{
-    const char *file = options->ca_file, *path = options->ca_path;
-    bool good = true;
-
-    ERR_clear_error();
-    if (file && *file && SSL_CTX_load_verify_file(ssl, file) != 1) {
-        g_autofree char *reason = tls_library_reason();
-        return fail(error, "cannot read authorities in %s: %s", file, reason);
-    }
-    if (path && *path)
-        good = g_file_test(path, G_FILE_TEST_IS_DIR) && SSL_CTX_load_verify_dir(ssl, path) == 1;
-    if (!good)
-        return fail(error, "cannot read authorities in %s: no such directory", path);
-    if (options->default_ca && SSL_CTX_set_default_verify_paths(ssl) != 1)
-        return fail(error, "cannot read the system's authorities");
-    if (options->role == TLS_SERVER && options->verify == TLS_VERIFY_ASK && file && *file)
-        SSL_CTX_set_client_CA_list(ssl, SSL_load_client_CA_file(file));
-    ERR_clear_error();
-    return true;
-}
-
 /* --- protocols, ciphers, groups --- */
 
 uint64_t tls_protocol_options(const TlsProtocols *wanted)
@@ -366,7 +344,7 @@ static bool fill(TlsContext *context, const TlsOptions *options, GError **error)
     if (!context->digest)
         return fail(error, "unknown TLS fingerprint digest \"%s\"", options->digest);
     if (!set_channel(ssl, options, error) || !load_certificates(ssl, options, error) ||
-        !load_authorities(ssl, options, error))
+        !tls_load_authorities(ssl, options, error))
         return false;
     set_verification(ssl, options);
     set_sessions(ssl, options);
@@ -417,6 +395,7 @@ void tls_context_unref(TlsContext *context)
     if (!context || !g_atomic_int_dec_and_test(&context->references))
         return;
     SSL_CTX_free(context->ssl);
+    g_clear_pointer(&context->anchors, g_hash_table_unref);
     g_free(context->options);
     g_free(context->ciphers);
     g_free(context);

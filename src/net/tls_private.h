@@ -1,4 +1,4 @@
-/* tls_private.h - what the files of TLS share: tls_context.c, tls_chain.c, tls.c, tls_facts.c, tls_log.c,
+/* tls_private.h - what the files of TLS share: tls_context.c, tls_authorities.c, tls_chain.c, tls.c, tls_facts.c, tls_log.c,
  * tls_tickets.c. */
 #pragma once
 #include "net/tls.h"
@@ -8,6 +8,7 @@
 struct TlsContext {
     gint references; /* atomic */
     SSL_CTX *ssl;
+    GHashTable *anchors; /* X509_STORE by file; NULL: none */
     TlsRole role;
     char *options; /* text of all options it was made of */
     char *ciphers;
@@ -55,6 +56,8 @@ bool chain_loader_read(ChainLoader *loader, BIO *text, const char *file, GError 
 bool chain_loader_end(ChainLoader *loader, GError **error); /* adds the last one */
 void chain_loader_clear(ChainLoader *loader);
 bool chain_load_pair(SSL_CTX *context, const char *cert_file, const char *key_file, GError **error);
+
+bool tls_load_authorities(SSL_CTX *ssl, const TlsOptions *options, GError **error);
 
 #define TLS_ASIDES_MAX 32 /* then the peer only wants to keep us busy: key updates, refused renegotiations */
 

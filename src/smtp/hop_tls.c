@@ -1,7 +1,6 @@
 /* hop_tls.c - TLS on the way to a peer that the configuration names. */
 #include "smtp/hop_tls.h"
 #include "base/log.h"
-#include "base/sandbox.h"
 #include "smtp/envelope_lines.h"
 #include "smtp/tls_settings.h"
 
@@ -19,7 +18,6 @@ TlsContext *hop_tls_context(const Config *config, GError **error)
 
     if (!tls_library_init(config_string(config, "tls_config_file"), config_string(config, "tls_config_name"), error))
         return NULL;
-    sandbox_will_use(config_string(config, "smtp_tls_CApath"), SANDBOX_READ); /* read as certificates need it */
     if (!tls_settings_read(config, "smtp", TLS_CLIENT, false, false, &settings, error))
         return NULL;
     TlsContext *context = tls_context_new(&settings.options, NULL, error);
@@ -27,21 +25,30 @@ TlsContext *hop_tls_context(const Config *config, GError **error)
     return context;
 }
 
+static bool keep_anchors(TlsContext *context, char **files, GError **error)
+{
+    for (; *files; files++)
+        if (!tls_context_keep_anchors(context, *files, error))
+            return false;
+    return true;
+}
+
 bool hop_tls_open(const Config *config, const char *parameter, HopTls **ret_tls, GError **error)
 {
+    g_autoptr(TlsContext) context = NULL;
     TlsPolicy policy;
-    TlsContext *context;
 
     *ret_tls = NULL;
     if (!tls_policy_of_parameter(config, parameter, &policy, error))
         return false;
-    if (policy.level == TLS_LEVEL_NONE || !(context = hop_tls_context(config, error))) {
-        bool is_none = policy.level == TLS_LEVEL_NONE;
+    bool is_none = policy.level == TLS_LEVEL_NONE;
+    if (is_none || !(context = hop_tls_context(config, error)) || !keep_anchors(context, policy.trust_anchors, error)) {
         tls_policy_clear(&policy);
         return is_none;
     }
     *ret_tls = g_new0(HopTls, 1);
-    **ret_tls = (HopTls){.text = g_strdup(config_string(config, parameter)), .policy = policy, .context = context};
+    **ret_tls = (HopTls){
+        .text = g_strdup(config_string(config, parameter)), .policy = policy, .context = g_steal_pointer(&context)};
     return true;
 }
 

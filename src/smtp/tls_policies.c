@@ -1,7 +1,6 @@
 /* tls_policies.c - what main.cf and its tables say about the TLS of next hops. */
 #include "base/fail.h"
 #include "base/log.h"
-#include "base/sandbox.h"
 #include "smtp/tls_policy.h"
 #include "table/table.h"
 
@@ -11,6 +10,7 @@ struct TlsPolicies {
     TlsPolicyDefaults defaults;
     const char *level; /* of main.cf, for all others */
     Tables *tables;
+    GPtrArray *anchors; /* of char *: files, as far as they are known */
 };
 
 /* smtp_tls_security_level, or what its old forms mean. */
@@ -43,38 +43,30 @@ static TlsPolicyDefaults read_defaults(const Config *config)
                                .server_name = config_string(config, "smtp_tls_servername")};
 }
 
-static void will_read_beside(const char *file)
-{
-    g_autofree char *directory = g_path_get_dirname(file);
-
-    sandbox_will_use(directory, SANDBOX_READ);
-}
-
-static bool will_read_anchors(void *context, const char *key, const char *value)
+static bool note_anchors(void *context, const char *key, const char *value)
 {
     g_auto(GStrv) words = g_strsplit_set(value, TLS_POLICY_BLANKS, -1);
 
     for (char **word = words; *word; word++)
-        if (g_str_has_prefix(*word, "tafile=") && (*word)[7] == '/')
-            will_read_beside(*word + 7);
+        if (g_str_has_prefix(*word, "tafile="))
+            g_ptr_array_add(context, g_strdup(*word + strlen("tafile=")));
     return true;
 }
 
-/* Trust anchors are read when a connection wants them: by then the sandbox lets in nobody who has not said so. */
-static void announce_files(const TlsPolicies *policies)
+static GPtrArray *find_anchors(const TlsPolicies *policies)
 {
-    g_autoptr(GPtrArray) anchors = config_split(policies->defaults.trust_anchors);
+    GPtrArray *anchors = config_split(policies->defaults.trust_anchors);
 
-    for (guint i = 0; i < anchors->len; i++)
-        will_read_beside(g_ptr_array_index(anchors, i));
+    note_anchors(anchors, NULL, policies->level);
     for (guint i = 0; i < tables_count(policies->tables); i++) {
         const Table *table = tables_get(policies->tables, i);
         g_autoptr(GError) cannot_list = NULL; /* patterns cannot; what cannot be read is logged with each lookup */
         g_autoptr(Table) listed =
             table_blocks(table) ? NULL : table_open_strict(table_spec(table), false, &cannot_list);
         if (listed)
-            table_walk(listed, will_read_anchors, NULL, NULL);
+            table_walk(listed, note_anchors, anchors, NULL);
     }
+    return anchors;
 }
 
 bool tls_policy_of_parameter(const Config *config, const char *parameter, TlsPolicy *ret_policy, GError **error)
@@ -82,13 +74,10 @@ bool tls_policy_of_parameter(const Config *config, const char *parameter, TlsPol
     TlsPolicyDefaults defaults = read_defaults(config);
     const char *text = config_string(config, parameter);
 
-    if (!tls_policy_parse(*text ? text : "none", &defaults, parameter, ret_policy, error)) {
-        g_prefix_error(error, "%s = %s: ", parameter, text);
-        return false;
-    }
-    for (char **file = ret_policy->trust_anchors; *file; file++)
-        will_read_beside(*file);
-    return true;
+    if (tls_policy_parse(*text ? text : "none", &defaults, parameter, ret_policy, error))
+        return true;
+    g_prefix_error(error, "%s = %s: ", parameter, text);
+    return false;
 }
 
 TlsPolicies *tls_policies_new(const Config *config, GError **error)
@@ -106,7 +95,7 @@ TlsPolicies *tls_policies_new(const Config *config, GError **error)
     policies->tables = tables_open(config_string(config, "smtp_tls_policy_maps"), error);
     if (!policies->tables)
         return NULL;
-    announce_files(policies);
+    policies->anchors = find_anchors(policies);
     return g_steal_pointer(&policies);
 }
 
@@ -115,7 +104,14 @@ void tls_policies_free(TlsPolicies *policies)
     if (!policies)
         return;
     tables_free(policies->tables);
+    if (policies->anchors)
+        g_ptr_array_unref(policies->anchors);
     g_free(policies);
+}
+
+const GPtrArray *tls_policies_anchors(const TlsPolicies *policies)
+{
+    return policies->anchors;
 }
 
 bool tls_policies_are_none(const TlsPolicies *policies)

@@ -50,16 +50,16 @@ char **tls_policy_names(const TlsPolicy *policy, const char *domain, const char 
 char *tls_policy_server_name(const TlsPolicy *policy, const char *domain, const char *host);
 
 /* Of a peer that has a parameter of its own for it (""="none"), with a level and attributes as they stand in
- * smtp_tls_policy_maps; smtp_tls_... say the rest. Tells the sandbox of directories with trust anchors. False: error.
- */
+ * smtp_tls_policy_maps; smtp_tls_... say the rest. False: error. */
 bool tls_policy_of_parameter(const Config *config, const char *parameter, TlsPolicy *ret_policy, GError **error);
 
 typedef struct TlsPolicies TlsPolicies;
-/* Opens tables and checks what main.cf says; tells the sandbox of directories with trust anchors, as far as tables can
- * be listed. Constant afterwards; config must outlive it. */
+/* Opens tables and checks what main.cf says. Constant afterwards; config must outlive it. */
 TlsPolicies *tls_policies_new(const Config *config, GError **error);
 void tls_policies_free(TlsPolicies *policies);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(TlsPolicies, tls_policies_free)
+/* Files with trust anchors that policies name, as far as tables can be listed: of char *. */
+const GPtrArray *tls_policies_anchors(const TlsPolicies *policies);
 bool tls_policies_are_none(const TlsPolicies *policies); /* nothing asks for TLS, whatever the next hop */
 /* nexthop: verbatim. Blocks where a table does. False: the policy cannot be told (logged): mail must wait. */
 bool tls_policy_find(const TlsPolicies *policies, const char *nexthop, TlsPolicy *ret_policy);

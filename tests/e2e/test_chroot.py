@@ -11,6 +11,7 @@ from harness.cyrus import Cyrus
 from harness.dovecot import Dovecot
 from harness.instance import AFTER, MASTER, sanitized
 from harness.peer import until
+from harness.tls import is_secure, openssl, start_server, starttls
 
 pytestmark = [pytest.mark.gatepost_only, pytest.mark.skipif(os.geteuid() != 0, reason='a chroot needs root')]
 KINDS = ('texthash', 'hash', 'pcre', 'lmdb', 'cdb', 'sqlite', 'cidr')
@@ -30,6 +31,12 @@ inside unix - - y - 20 filter -o filter_nexthop=127.0.0.1:{after}
 127.0.0.1:{login_inet} inet n - y - - smtpd -o smtpd_sasl_auth_enable=yes -o smtpd_sasl_type=dovecot -o smtpd_sasl_path=inet:127.0.0.1:{auth}
 127.0.0.1:{login_cyrus} inet n - y - - smtpd -o smtpd_sasl_auth_enable=yes
 127.0.0.1:{login_saslauthd} inet n - y - - smtpd -o smtpd_sasl_auth_enable=yes -o smtpd_sasl_path=saslauthd
+127.0.0.1:{capath} inet n - y - - smtpd -o smtpd_tls_security_level=may -o smtpd_tls_chain_files={authority}/server.chain -o smtpd_tls_ask_ccert=yes \
+-o smtpd_tls_CApath={authority}/hashed -o smtpd_tls_loglevel=1
+127.0.0.1:{through_capath} inet n - y - - smtpd -o smtpd_proxy_filter=127.0.0.1:{peer} -o { smtpd_proxy_tls_security_level = secure match=server.example } \
+-o smtp_tls_CApath={authority}/hashed
+127.0.0.1:{through_tafile} inet n - y - - smtpd -o smtpd_proxy_filter=127.0.0.1:{peer} \
+-o { smtpd_proxy_tls_security_level = secure match=server.example tafile={authority}/ca.pem }
 127.0.0.1:{probing} inet n - y - - smtpd -o { smtpd_recipient_restrictions = reject_unverified_recipient permit }
 """
 
@@ -76,8 +83,21 @@ def write_networks(mta, text):
 
 
 @pytest.fixture(scope='module')
-def mta(gatepost):
-    mta = gatepost(main='smtp_host_lookup = native\naddress_verify_map = btree:{dir}/queue/gatepost/verify\n', base=chrooted(MASTER), master=LINES)
+def authority(authority):
+    """Its directory, as "openssl rehash" makes it, is of links that lead nowhere from under another root."""
+    authority.issue('client')
+    os.mkdir(authority.path('hashed'))
+    os.symlink(authority.path('ca.pem'), authority.path('hashed/ca.pem'))
+    openssl('rehash', 'hashed', cwd=authority.directory)
+    return authority
+
+
+@pytest.fixture(scope='module')
+def mta(gatepost, authority):
+    mta = gatepost(main='smtp_host_lookup = native\naddress_verify_map = btree:{dir}/queue/gatepost/verify\n'
+                   'transport_maps = inline:{{far.test=smtp:[127.0.0.1]:{peer}}}\nsmtp_tls_loglevel = 1\n'
+                   f'smtp_tls_policy_maps = inline:{{ {{[127.0.0.1]:{{peer}} = secure match=server.example tafile={authority.path("ca.pem")} }} }}\n', base=chrooted(MASTER),
+                   master=LINES.replace('{authority}', authority.directory))
     for kind in KINDS:
         make(mta, kind, 'REJECT version 0')
     write_networks(mta, '192.0.2.0/24\n')
@@ -118,6 +138,25 @@ def version(mta, kind):
 
 def sees(mta, kind, wanted):
     until(lambda: version(mta, kind) == wanted, f'{kind}: version {wanted} is in use', SOON)
+
+
+@pytest.mark.parametrize('way', ['through_capath', 'through_tafile', 'smtp'])
+def test_authorities_of_servers(mta, authority, way):
+    hello = lambda connection: '250-peer.test\n' + ('' if is_secure(connection) else '250-STARTTLS\n') + '250 XFORWARD NAME ADDR PROTO HELO'
+    mark = mta.log.mark()
+    with mta.sink('peer', {'EHLO': hello, 'STARTTLS': start_server(authority.path('server.chain'))}) as sink:
+        with mta.session('after' if way == 'smtp' else way) as client:
+            client.message(to=['x@far.test' if way == 'smtp' else 'alice@virt.test'], wanted='~250 .*')
+        until(lambda: any(connection.messages and is_secure(connection) for connection in sink.connections), 'a message')
+    mta.log.wait(rf'Verified TLS connection established to .*:{mta.port("peer")}: .*', mark)
+
+
+def test_authorities_of_clients(mta, authority):
+    mark = mta.log.mark()
+    with mta.session('capath') as client:
+        starttls(client, authority.client_context(own='client'))
+        client.cmd('NOOP', 250)
+    mta.log.wait(r'Trusted TLS connection established from .*', mark, 'smtpd')
 
 
 def services(mta):

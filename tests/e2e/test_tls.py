@@ -395,6 +395,10 @@ BAD = {
     'name': ('smtpd_tls_chain_files={}/server.chain -o tls_server_sni_maps=texthash:{}/sni', f'tls_server_sni_maps: www.example: {MIXED}'),
     'authorities': ('smtpd_tls_chain_files={}/server.chain -o smtpd_tls_CAfile={}/absent.pem',
                     'cannot read authorities in {}/absent.pem: No such file or directory'),
+    'directory': ('smtpd_tls_chain_files={}/server.chain -o smtpd_tls_CApath={}/absent',
+                  'cannot read authorities in {}/absent: No such file or directory'),
+    'anchors': ('smtpd_tls_chain_files={}/server.chain -o smtpd_proxy_filter=127.0.0.1:9 -o { smtpd_proxy_tls_security_level = verify match=x tafile={}/none.pem }',
+                'cannot read trust anchors in {}/none.pem: No such file or directory'),
     'proxy': ('smtpd_tls_chain_files={}/server.chain -o smtpd_proxy_filter=127.0.0.1:9 -o smtpd_proxy_tls_security_level=may '
               '-o smtp_tls_cert_file={}/ec.pem -o smtp_tls_key_file={}/server.key', NOT_THE_KEY),
     'next_hop': ('filter -o filter_nexthop=127.0.0.1:9 -o filter_tls_security_level=may -o smtp_tls_chain_files={}/mixed.chain', MIXED),
@@ -469,13 +473,14 @@ def test_bad_certificates_do_not_start(gatepost, bad_files, name):
 
 
 @pytest.mark.gatepost_only
-def test_certificates_out_of_their_time_are_warned_of(gatepost, bad_files):
-    options = f'-o smtpd_tls_security_level=may -o smtpd_tls_chain_files={bad_files}/old.chain,{bad_files}/early.chain'
-    mta = gatepost(services={'in': options, 'other': options}, base='')
+def test_what_is_doubtful_is_warned_of(gatepost, bad_files):
+    options = f'-o smtpd_tls_security_level=may -o smtpd_tls_chain_files={bad_files}/old.chain,{bad_files}/early.chain -o smtpd_tls_CApath={bad_files}'
+    mta = gatepost(services={'in': options, 'other': options}, base='', master='smtp unix - - n - - smtp -o smtp_tls_security_level=may '
+                   f'-o {{ smtp_tls_policy_maps = inline:{{ {{x.test = verify tafile={bad_files}/none.pem }} }} }}\n')
     try:
         for result, times in ((mta.run('check'), 1), (mta.try_start(), 4)):
             assert result.returncode == 0
-            for said in (OLD, EARLY):
+            for said in (OLD, EARLY, '{} holds no authorities under names as "openssl rehash" makes them', 'cannot read trust anchors in {}/none.pem: '):
                 assert 1 <= result.stderr.count('warning: ' + said.replace('{}', bad_files)) <= times, result.stderr
     finally:
         mta.stop()

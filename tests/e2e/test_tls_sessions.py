@@ -77,7 +77,7 @@ def test_levels_of_the_log(mta, authority, service, tells, dumps):
 
 
 def test_authorities_in_a_directory(mta, authority):
-    """They are read when a certificate needs them, from within the sandbox."""
+    """From within the sandbox, which they are outside of."""
     mark = mta.log.mark()
     with mta.session('directory') as client:
         starttls(client, authority.client_context(own='client'))
