@@ -51,8 +51,8 @@ bool sandbox_enter_as_root(SandboxMode mode, SandboxCalls calls, GError **error)
 
 /* The version of Landlock's interface in this kernel; 0: none that is of use. */
 int sandbox_landlock_version(void);
-/* What this kernel cannot forbid, in words for a warning; NULL: nothing is lacking. */
-const char *sandbox_lacks(void);
+/* What this kernel cannot forbid, in words for a warning, caller frees; NULL: nothing is lacking. */
+char *sandbox_lacks(void);
 
 bool sandbox_mode_from_text(const char *text, SandboxMode *ret_mode); /* "off", "deny-list", "allow-list" */
 char *sandbox_call_name(int number);                                  /* of a system call. The caller frees */

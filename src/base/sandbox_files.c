@@ -76,16 +76,26 @@ int sandbox_landlock_version(void)
     return version >= VERSION_MIN ? (int)version : 0;
 }
 
-const char *sandbox_lacks(void)
+char *sandbox_lacks(void)
 {
 #ifdef SANITIZED
     return NULL;
 #else
+    static const struct {
+        int since;
+        const char *what;
+    } later[] = {{VERSION_TRUNCATE, "truncating files"},
+                 {VERSION_NET, "TCP ports"},
+                 {VERSION_SCOPE, "signals to others and their abstract sockets"}};
     int version = sandbox_landlock_version();
+    g_autoptr(GString) list = g_string_new(NULL);
 
-    return version == 0 ? "this kernel has no Landlock (2 or later): files are protected by their modes alone"
-           : version < VERSION_NET ? "this kernel's Landlock knows no networks: services may connect to any TCP port"
-                                   : NULL;
+    if (version == 0)
+        return g_strdup("this kernel has no Landlock (2 or later): files are protected by their modes alone");
+    for (size_t i = 0; i < G_N_ELEMENTS(later); i++)
+        if (version < later[i].since)
+            g_string_append_printf(list, "%s%s", list->len > 0 ? ", " : "", later[i].what);
+    return list->len > 0 ? g_strdup_printf("this kernel's Landlock (%d) cannot forbid: %s", version, list->str) : NULL;
 #endif
 }
 

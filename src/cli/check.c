@@ -83,7 +83,7 @@ static Config *service_view(const Plan *plan, const Service *line)
 
 static void warn_of_kernel(const Plan *plan)
 {
-    const char *lacks = sandbox_lacks();
+    g_autofree char *lacks = sandbox_lacks();
 
     for (guint i = 0; lacks && i < plan->services->len; i++) {
         const PlanService *service = g_ptr_array_index(plan->services, i);

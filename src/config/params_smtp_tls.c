@@ -15,7 +15,8 @@ const Param param_rows_smtp_tls[] = {
      "Whether servers that offer TLS are logged"},
     {"smtp_tls_CAfile", STRING, SUPPORTED, "", 0, 0, NULL, NULL, "Certificates of authorities, one file"},
     {"smtp_tls_CApath", STRING, SUPPORTED, "", 0, 0, NULL, NULL,
-     "Certificates of authorities, a directory, under names as \"openssl rehash\" makes them; read when a service starts, "
+     "Certificates of authorities, a directory, under names as \"openssl rehash\" makes them; read when a service "
+     "starts, "
      "from outside of its chroot"},
     {"smtp_tls_cert_file", STRING, SUPPORTED, "", 0, 0, NULL, NULL, "RSA certificate"},
     {"smtp_tls_key_file", STRING, SUPPORTED, "$smtp_tls_cert_file", 0, 0, NULL, NULL, "Its key"},
@@ -55,7 +56,8 @@ const Param param_rows_smtp_tls[] = {
      "Not empty: TLS sessions are resumed, from the memory of the process"},
     {"smtp_tls_session_cache_timeout", TIME, SUPPORTED, "3600s", 0, 8640000, NULL, NULL,
      "How long TLS sessions can be resumed"},
-    {"smtp_tls_trust_anchor_file", STRING, SUPPORTED, "", 0, 0, NULL, NULL, "Authorities that replace all others; read when a service starts"},
+    {"smtp_tls_trust_anchor_file", STRING, SUPPORTED, "", 0, 0, NULL, NULL,
+     "Authorities that replace all others; read when a service starts"},
     {"smtp_tlsrpt_enable", BOOL, UNSUPPORTED, "no", 0, 0, NULL, "3.10", "Whether TLS results are reported"},
     {"smtp_tlsrpt_socket_name", STRING, UNSUPPORTED, "", 0, 0, NULL, "3.10", "Socket of the report collector"},
     {"smtp_tlsrpt_skip_reused_handshakes", BOOL, UNSUPPORTED, "yes", 0, 0, NULL, "3.10",

@@ -12,7 +12,8 @@ const Param param_rows_smtpd_tls[] = {
     {"smtpd_tls_ccert_verifydepth", INT, SUPPORTED, "9", 0, 0, NULL, NULL, "Length of a client's certificate chain"},
     {"smtpd_tls_CAfile", STRING, SUPPORTED, "", 0, 0, NULL, NULL, "Certificates of authorities, one file"},
     {"smtpd_tls_CApath", STRING, SUPPORTED, "", 0, 0, NULL, NULL,
-     "Certificates of authorities, a directory, under names as \"openssl rehash\" makes them; read when a service starts, "
+     "Certificates of authorities, a directory, under names as \"openssl rehash\" makes them; read when a service "
+     "starts, "
      "from outside of its chroot"},
     {"smtpd_tls_cert_file", STRING, SUPPORTED, "", 0, 0, NULL, NULL, "RSA certificate"},
     {"smtpd_tls_key_file", STRING, SUPPORTED, "$smtpd_tls_cert_file", 0, 0, NULL, NULL, "Its key"},
@@ -53,15 +54,15 @@ const Param param_rows_smtpd_tls[] = {
     {"smtpd_sasl_type", STRING, SUPPORTED, "cyrus", 1, 0, NULL, NULL, "Kind of the authentication service"},
     {"smtpd_sasl_path", STRING, SUPPORTED, "smtpd", 1, 0, NULL, NULL, "Where the authentication service is"},
     {"smtpd_sasl_service", STRING, SUPPORTED, "smtp", 1, 0, NULL, NULL, "Service name given to it"},
-    {"smtpd_sasl_local_domain", STRING, SUPPORTED, "", 0, 0, NULL, NULL, "Realm of logins that name none, with Cyrus SASL"},
+    {"smtpd_sasl_local_domain", STRING, SUPPORTED, "", 0, 0, NULL, NULL,
+     "Realm of logins that name none, with Cyrus SASL"},
     {"smtpd_sasl_security_options", STRING, SUPPORTED, "noanonymous", 0, 0, NULL, NULL,
      "Mechanisms that are left out, by property"},
     {"smtpd_sasl_tls_security_options", STRING, SUPPORTED, "$smtpd_sasl_security_options", 0, 0, NULL, NULL,
      "The same with TLS"},
     {"smtpd_sasl_mechanism_filter", STRING, SUPPORTED, "!external, static:rest", 0, 0, NULL, NULL,
      "Mechanisms that are offered"},
-    {"smtpd_sasl_exceptions_networks", STRING, SUPPORTED, "", 0, 0, NULL, NULL,
-     "Clients to which AUTH is not offered"},
+    {"smtpd_sasl_exceptions_networks", STRING, SUPPORTED, "", 0, 0, NULL, NULL, "Clients to which AUTH is not offered"},
     {"smtpd_sasl_authenticated_header", BOOL, SUPPORTED, "no", 0, 0, NULL, NULL,
      "Whether the Received header names the login"},
     {"smtpd_sasl_response_limit", INT, SUPPORTED, "12288", 12288, 0, NULL, NULL,

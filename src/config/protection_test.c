@@ -429,6 +429,81 @@ static void a_root_part_becomes_others(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* ---- older kernels ---- */
+
+static int landlock; /* the version that the kernel shall have; below 0: the errno of its calls; 0: what it has */
+
+/* What a kernel of that version knows of the rules, as in linux/landlock.h of the time. */
+static bool is_known(const void *attributes, size_t size)
+{
+    static const uint64_t files[] = {0, 0x1fff, 0x3fff, 0x7fff, 0x7fff, 0xffff};
+    const uint64_t *words = attributes;
+    size_t words_known = landlock < 4 ? 1 : landlock < 6 ? 2 : 3;
+
+    return size == words_known * sizeof *words && !(words[0] & ~files[MIN(landlock, 5)]);
+}
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+long __wrap_syscall(long number, ...)
+{
+    long words[6];
+    va_list args;
+
+    va_start(args, number);
+    for (size_t i = 0; i < G_N_ELEMENTS(words); i++)
+        words[i] = va_arg(args, long);
+    va_end(args);
+    bool creates = number == 444; /* landlock_create_ruleset, landlock_add_rule, landlock_restrict_self */
+    bool asks = creates && words[2] == 1;
+    if (landlock > 0 && asks)
+        return landlock;
+    bool is_landlock = number >= 444 && number <= 446;
+    bool is_wrong = creates && landlock > 0 && !is_known((const void *)words[0], (size_t)words[1]);
+    if (is_landlock && (landlock < 0 || is_wrong)) {
+        errno = landlock < 0 ? -landlock : EINVAL;
+        return -1;
+    }
+    return __real_syscall(number, words[0], words[1], words[2], words[3], words[4], words[5]);
+}
+
+static void what_a_kernel_knows_is_used(void **state)
+{
+    static const struct {
+        int landlock;
+        bool files, ports;
+        const char *lacks, *told;
+    } cases[] = {
+        {-ENOSYS, false, false, "this kernel has no Landlock *", "*, no Landlock"},
+        {-EOPNOTSUPP, false, false, "this kernel has no Landlock *", "*, no Landlock"},
+        {1, false, false, "this kernel has no Landlock *", "*, no Landlock"},
+        {2, true, false, "*(2) cannot forbid: truncating files, TCP ports, signals *", "*, Landlock 2 (files)"},
+        {3, true, false, "*(3) cannot forbid: TCP ports, signals *", "*, Landlock 3 (files)"},
+        {4, true, true, "*(4) cannot forbid: signals *", "*, Landlock 4 (files, TCP ports)"},
+        {5, true, true, "*(5) cannot forbid: signals *", "*, Landlock 5 (files, TCP ports)"},
+        {6, true, true, NULL, "*, Landlock 6 (files, TCP ports, signals)"},
+        {7, true, true, NULL, "*, Landlock 7 (files, TCP ports, signals)"},
+        {99, true, true, NULL, "*, Landlock 99 (files, TCP ports, signals)"},
+    };
+    g_autoptr(Config) config = view("deny-list");
+
+    need_landlock(6);
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        landlock = cases[i].landlock;
+        g_autofree char *lacks = sandbox_lacks(), *told = protection_text(config);
+        g_autofree char *what = g_strdup_printf("Landlock %d", landlock);
+        if (!cases[i].lacks != !lacks || (lacks && !g_pattern_match_simple(cases[i].lacks, lacks)) ||
+            !g_pattern_match_simple(cases[i].told, told))
+            fail_msg("%s: %s; %s", what, lacks, told);
+        expect(&role_smtpd, what, "read", outcome(config, &role_smtpd, try_reading), cases[i].files ? EACCES : 0);
+        expect(&role_smtpd, what, "connect", outcome(config, &role_smtpd, try_strange_port),
+               cases[i].ports ? EACCES : 0);
+        expect(&role_smtpd, what, "make a file", outcome(config, &role_smtpd, try_own_file), 0);
+        expect(&role_smtpd, what, "exec", outcome(config, &role_smtpd, try_exec), EPERM);
+        landlock = 0;
+    }
+}
+
 static void what_protects_is_told(void **state)
 {
     g_autoptr(Config) off = view("off");
@@ -457,6 +532,7 @@ int main(void)
         cmocka_unit_test(own_directories_can_be_written_to),
         cmocka_unit_test(threads_and_null_are_for_everybody),
         cmocka_unit_test(what_protects_is_told),
+        cmocka_unit_test(what_a_kernel_knows_is_used),
     };
 
     signal(SIGCHLD, SIG_DFL);

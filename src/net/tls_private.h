@@ -1,5 +1,5 @@
-/* tls_private.h - what the files of TLS share: tls_context.c, tls_authorities.c, tls_chain.c, tls.c, tls_facts.c, tls_log.c,
- * tls_tickets.c. */
+/* tls_private.h - what the files of TLS share: tls_context.c, tls_authorities.c, tls_chain.c, tls.c, tls_facts.c,
+ * tls_log.c, tls_tickets.c. */
 #pragma once
 #include "net/tls.h"
 

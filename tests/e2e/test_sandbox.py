@@ -1,4 +1,5 @@
 """Service processes as they run: without privileges, and fenced in. What each role cannot do is tried by protection_test."""
+import errno
 import os
 import re
 import subprocess
@@ -14,12 +15,35 @@ ROLES = ['smtpd', 'filter', 'spawn', 'qmgr', 'smtp', 'error', 'discard', 'virtua
 SERVICES = {'front': '-o smtpd_proxy_filter=127.0.0.1:{middle}', 'middle': 'filter -o filter_nexthop=127.0.0.1:{after}', 'after': ''}
 SPAWN = 'run unix - n n - 0 spawn user=nobody argv=/bin/cat\n'
 
-# Whoever is asked for a connection makes a call that no service needs.
+# Whoever is asked for a connection makes a call that no service needs. The kernel's Landlock is what the environment says: a version,
+# or below zero what its calls fail with.
 LIBRARY = r'''
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
 #include <sys/personality.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+long syscall(long number, ...)
+{
+    long (*real)(long number, ...) = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+    int landlock = atoi(getenv("LANDLOCK") ? getenv("LANDLOCK") : "0");
+    long words[6];
+    va_list args;
+    va_start(args, number);
+    for (int i = 0; i < 6; i++)
+        words[i] = va_arg(args, long);
+    va_end(args);
+    if (number >= 444 && number <= 446 && landlock < 0) {
+        errno = -landlock;
+        return -1;
+    }
+    if (number == 444 && words[2] == 1 && landlock > 0)
+        return landlock;
+    return real(number, words[0], words[1], words[2], words[3], words[4], words[5]);
+}
 int accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
 {
     syscall(SYS_personality, 0xffffffff);
@@ -110,5 +134,25 @@ def test_check_tells_what_protects(gatepost):
         assert done.returncode == 0 and len(lines) == 2, done.stdout
         assert lines[0].startswith('protection of qmgr smtp ') and 'seccomp allow-list' in lines[0], lines
         assert f'protection of 127.0.0.1:{mta.port("open")}: user ' in lines[1] and 'no seccomp, no Landlock' in lines[1], lines
+    finally:
+        mta.__exit__()
+
+
+@pytest.mark.parametrize('version, warning, told', [
+    (-errno.ENOSYS, 'this kernel has no Landlock', 'no Landlock'), (-errno.EOPNOTSUPP, 'this kernel has no Landlock', 'no Landlock'),
+    (2, "this kernel's Landlock (2) cannot forbid: truncating files, TCP ports", 'Landlock 2 (files)')])
+def test_kernels_with_less(gatepost, library, version, warning, told):
+    mta = gatepost(main='service_sandbox = deny-list', services={'in': ''}, base='')
+    if sanitized(mta.program):
+        mta.__exit__()
+        pytest.skip('the sanitizers are not fenced in')
+    mta.prefix = ('env', f'LD_PRELOAD={library}', f'LANDLOCK={version}')
+    try:
+        check, start = mta.run('check'), mta.try_start()
+        assert check.returncode == 0 and f', {told}\n' in check.stdout, check.stdout
+        for done in (check, start):
+            assert f'warning: service_sandbox: {warning}' in done.stderr, done.stderr
+        with mta.connect('in') as client:
+            client.expect(220)
     finally:
         mta.__exit__()
