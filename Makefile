@@ -38,8 +38,8 @@ check:
 	tools/install-deps build test fuzz
 	$(MAKE) all
 	tests/unit $(AGAIN) $(BUILD) --timeout-multiplier 3
-	$(MAKE) fuzz FUZZ_SECONDS=5
 	tests/e2e/run --gatepost $(BUILD)/gatepost --jobs $(JOBS) $(AGAIN)
+	$(MAKE) fuzz FUZZ_SECONDS=5
 
 check-long:
 	tools/install-deps build test
