@@ -14,6 +14,7 @@
 typedef struct {
     SaslServer base;
     Gate *gate;
+    Account *account;
 } Cyrus;
 
 /* An exchange here; its task and the session's exchange share it. What changes is under the lock of base, but for what
@@ -44,6 +45,8 @@ static void job_clear(gpointer data)
         sasl_dispose(&job->connection);
     sasl_forget(job->response);
     g_free(job->mechanism);
+    if (job->server->account)
+        account_return(job->server->account, CYRUS_EXCHANGE_OCTETS);
 }
 
 static void job_release(void *job)
@@ -236,6 +239,7 @@ static void start(SaslServer *base, SaslExchange *exchange, const SaslStart *sta
     Job *job = g_atomic_rc_box_new0(Job);
 
     job->server = server;
+    account_take_anyway(server->account, CYRUS_EXCHANGE_OCTETS);
     job->number = exchange->number;
     job->log_number = start->number;
     job->policy = start->policy;
@@ -265,11 +269,12 @@ static void cancel(SaslServer *base, SaslExchange *exchange, bool hangs)
 
 static void free_server(SaslServer *base)
 {
+    ((Cyrus *)base)->account = NULL; /* may be gone, as its tasks are */
     sasl_clear(base);
     g_free(base);
 }
 
-SaslServer *sasl_new_cyrus(Sched *sched)
+SaslServer *sasl_new_cyrus(Sched *sched, Account *account)
 {
     static const SaslBackend backend = {.no_mechanism = "no mechanism available",
                                         .knows_policy = true,
@@ -285,5 +290,6 @@ SaslServer *sasl_new_cyrus(Sched *sched)
     sasl_init(&server->base, &backend, sched);
     server->base.mechanisms = g_ptr_array_ref(cyrus_library()->mechanisms);
     server->gate = sched_gate_new(sched, CYRUS_PLACES);
+    server->account = account;
     return &server->base;
 }

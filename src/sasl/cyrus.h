@@ -11,9 +11,11 @@
  * Of what the library logs, errors, warnings and failures are logged, other things with -v; never what is below that,
  * which may hold passwords. Memory that it frees, and the stack of its calls, are overwritten. */
 #pragma once
+#include "base/account.h"
 #include "sasl/server.h"
 
-#define CYRUS_PLACES 32 /* calls into the library at once */
+#define CYRUS_PLACES 32            /* calls into the library at once */
+#define CYRUS_EXCHANGE_OCTETS 8192 /* of memory that one takes, about, also while its client says nothing */
 
 typedef struct {
     const char *config_path; /* cyrus_sasl_config_path: directories, with ':' between them */
@@ -26,5 +28,5 @@ typedef struct {
 
 /* The strings outlive the process's sessions. Once, before the first thread; says what it will want to sandbox.h. */
 bool cyrus_open(const CyrusOptions *options, GError **error);
-/* Before sched_run(). */
-SaslServer *sasl_new_cyrus(Sched *sched);
+/* Before sched_run(). account: of what clients make us hold; not touched after sched_free(). */
+SaslServer *sasl_new_cyrus(Sched *sched, Account *account);

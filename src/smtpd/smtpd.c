@@ -123,7 +123,7 @@ static void make_gates(SmtpdService *service)
         service->sasl = sasl_new_dovecot(service->sched, service->resolver, settings->sasl.endpoint,
                                          config_string(settings->config, "inet_protocols"), settings->sasl.service);
     else if (settings->sasl.cyrus_path)
-        service->sasl = sasl_new_cyrus(service->sched);
+        service->sasl = sasl_new_cyrus(service->sched, server_account(service->server));
     service->commit_gate = sched_gate_new(service->sched, COMMIT_PLACES);
     if (service->settings[0]->lookups_block || service->settings[1]->lookups_block)
         service->lookup_gate = sched_gate_new(service->sched, LOOKUP_PLACES);
