@@ -199,7 +199,7 @@ static bool check_service(const Plan *plan, const Service *line, GError **error)
     bool is_good = true;
 
     if (strcmp(line->command, "smtpd") == 0)
-        is_good = smtpd_check(plan->main_cf, &scope, line->maxproc, error);
+        is_good = smtpd_check(plan->main_cf, &scope, line->maxproc, line->chroot, error);
     else if (strcmp(line->command, "filter") == 0)
         is_good = filter_check(plan->main_cf, &scope, error);
     else

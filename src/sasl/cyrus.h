@@ -28,5 +28,8 @@ typedef struct {
 
 /* The strings outlive the process's sessions. Once, before the first thread; says what it will want to sandbox.h. */
 bool cyrus_open(const CyrusOptions *options, GError **error);
+/* What will not work although the library has started: texts for the log. For a process that has become what it will
+ * be, with its user and its root. Freed with g_ptr_array_unref(). */
+GPtrArray *cyrus_doubts(void);
 /* Before sched_run(). account: of what clients make us hold; not touched after sched_free(). */
 SaslServer *sasl_new_cyrus(Sched *sched, Account *account);

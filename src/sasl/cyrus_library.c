@@ -128,7 +128,7 @@ static int take_utilities(const sasl_utils_t *given, int max, int *ret_version, 
 
 /* --- its configuration --- */
 
-static const char *configured(const char *option, const char *preset)
+const char *cyrus_configured(const char *option, const char *preset)
 {
     const char *value = NULL;
 
@@ -139,7 +139,7 @@ static const char *configured(const char *option, const char *preset)
 
 static bool read_methods(GError **error)
 {
-    g_autoptr(GPtrArray) methods = config_split(configured("pwcheck_method", "auxprop"));
+    g_autoptr(GPtrArray) methods = config_split(cyrus_configured("pwcheck_method", "auxprop"));
     g_autoptr(GString) others = g_string_new(NULL);
     bool has_saslauthd = false;
 
@@ -152,7 +152,7 @@ static bool read_methods(GError **error)
     }
     if (!has_saslauthd)
         return true;
-    g_autofree char *place = g_strconcat("unix:", configured("saslauthd_path", "/var/run/saslauthd/mux"), NULL);
+    g_autofree char *place = g_strconcat("unix:", cyrus_configured("saslauthd_path", "/var/run/saslauthd/mux"), NULL);
     library.saslauthd = endpoint_parse(place, "/", 0, error);
     library.methods = g_string_free(g_steal_pointer(&others), FALSE);
     return library.saslauthd != NULL;
@@ -173,14 +173,14 @@ static void will_read(const char *path)
 /* What its plugins read later, but for sasldb's file, is theirs: SQL, LDAP, Kerberos. */
 static void say_what_it_reads(void)
 {
-    g_autoptr(GPtrArray) plugins = config_split(configured("auxprop_plugin", "sasldb"));
+    g_autoptr(GPtrArray) plugins = config_split(cyrus_configured("auxprop_plugin", "sasldb"));
     bool has_others = false;
 
     for (guint i = 0; i < plugins->len; i++)
         has_others |= g_ascii_strcasecmp(g_ptr_array_index(plugins, i), "sasldb") != 0;
     if (has_others)
         sandbox_will_ask_library();
-    will_read(configured("sasldb_path", "/etc/sasldb2"));
+    will_read(cyrus_configured("sasldb_path", "/etc/sasldb2"));
     if (!library.options.root)
         return;
     g_autofree char *devices = g_build_filename(library.options.root, "dev", NULL);
@@ -235,7 +235,7 @@ int cyrus_connect(const sasl_callback_t *callbacks, const SaslPolicy *policy, sa
 
 static bool read_mechanisms(GError **error)
 {
-    g_autoptr(GHashTable) all = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    GHashTable *all = library.plugins = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     sasl_conn_t *connection = NULL;
     const char *names = NULL;
     int code = cyrus_connect(NULL, NULL, &connection);

@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "config/protection.h"
+#include "smtpd/auth_cyrus.h"
 #include "smtpd/proxy.h"
 #include "verify/cache.h"
 
@@ -60,21 +61,6 @@ static bool open_prober(SmtpdService *service, GError **error)
     return service->verify != NULL;
 }
 
-static bool open_cyrus(const SmtpdService *service, GError **error)
-{
-    const Settings *settings = service->settings[0];
-    const CyrusOptions options = {.config_path = settings->sasl.cyrus_path,
-                                  .name = config_string(settings->config, "smtpd_sasl_path"),
-                                  .host = settings->hostname,
-                                  .realm = config_string(settings->config, "smtpd_sasl_local_domain"),
-                                  .service = settings->sasl.service,
-                                  .root = service->process->chroot
-                                              ? config_string(settings->config, "queue_directory")
-                                              : NULL};
-
-    return !settings->sasl.cyrus_path || cyrus_open(&options, error);
-}
-
 static bool filter_is_stressed(void *user)
 {
     const SmtpdService *service = user;
@@ -107,9 +93,11 @@ static bool prepare(SmtpdService *service, const MainCf *main_cf, GError **error
     bool has_queue = !settings->proxy || may_probe;
     if (may_probe)
         verify_cache_will_read(settings->config);
-    if ((has_queue && !(service->cleanup = cleanup_new(settings->config, error))) || !open_cyrus(service, error) ||
+    if ((has_queue && !(service->cleanup = cleanup_new(settings->config, error))) ||
+        !auth_cyrus_start(settings, service->process->chroot, error) ||
         !protect(service->process, settings->config, &role_smtpd, error))
         return false;
+    auth_cyrus_warn(settings);
     return (!has_queue || open_queue(service, error)) && (!may_probe || open_prober(service, error));
 }
 
@@ -184,10 +172,10 @@ int smtpd_main(ServiceProcess *process, const MainCf *main_cf)
     return ready ? 0 : 1;
 }
 
-bool smtpd_check(const MainCf *main_cf, const ConfigScope *scope, int maxproc, GError **error)
+bool smtpd_check(const MainCf *main_cf, const ConfigScope *scope, int maxproc, bool chroot, GError **error)
 {
     Settings *settings = settings_new(main_cf, scope, maxproc, NULL, NULL, error);
-    bool is_good = settings != NULL;
+    bool is_good = settings && auth_cyrus_check(settings, chroot, error);
 
     settings_free(settings);
     return is_good;

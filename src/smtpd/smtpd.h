@@ -6,5 +6,6 @@
 /* Returns the exit status when the master's orders end it. Errors at start are logged (fatal) and give 1. */
 int smtpd_main(ServiceProcess *process, const MainCf *main_cf);
 
-/* What smtpd_main() would find wrong with its line's configuration, of which maxproc is a field. Nothing is changed. */
-bool smtpd_check(const MainCf *main_cf, const ConfigScope *scope, int maxproc, GError **error);
+/* What smtpd_main() would find wrong with its line's configuration, of which maxproc and chroot are fields. Nothing is
+ * changed. For a process without threads. */
+bool smtpd_check(const MainCf *main_cf, const ConfigScope *scope, int maxproc, bool chroot, GError **error);

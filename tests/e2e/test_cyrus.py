@@ -3,6 +3,7 @@ import base64
 import hashlib
 import hmac
 import os
+import shutil
 import smtplib
 import subprocess
 
@@ -53,6 +54,48 @@ def cyrus(sut, ports):
 def mta(sut, cyrus):
     with cyrus.configure(sut(MAIN, services=SERVICES)) as mta:
         yield mta
+
+
+# Lines of NAME.conf, and what check says of them. A name in capitals is that of a service in a chroot.
+DOUBTS = {
+    'good': ('pwcheck_method: auxprop saslauthd\nsasldb_path: {good}\nsaslauthd_path: {mux}\nmech_list: plain LOGIN EXTERNAL\n', []),
+    'method': ('pwcheck_method: saslauth\nmech_list: PLAIN\n', ['pwcheck_method: there is no method "saslauth"']),
+    'away': ('pwcheck_method: saslauthd\nsaslauthd_path: {root}/absent\nmech_list: PLAIN\n',
+             ['saslauthd_path: saslauthd cannot be asked at {root}/absent: No such file or directory']),
+    'locked': ('pwcheck_method: saslauthd\nsaslauthd_path: {root}/locked/mux\nmech_list: PLAIN\n',
+               ['saslauthd_path: saslauthd cannot be asked at {root}/locked/mux: Permission denied']),
+    'private': ('pwcheck_method: auxprop\nsasldb_path: {root}/locked/users\nmech_list: PLAIN\n',
+                ['sasldb_path: users cannot be read in {root}/locked/users: Permission denied']),
+    'words': ('pwcheck_method: saslauthd\nsaslauthd_path: {mux}\nmech_list: PLAIN NOSUCH\n', ['mech_list: no plugin has a mechanism "NOSUCH"']),
+    'nothing': ('pwcheck_method: saslauthd\nsaslauthd_path: {mux}\nmech_list: NOSUCH\n',
+                ['mech_list: no plugin has a mechanism "NOSUCH"', 'there is no mechanism to offer']),
+    'OUTSIDE': ('pwcheck_method: auxprop\nsasldb_path: {good}\nmech_list: PLAIN\n', ['sasldb_path: users cannot be read in {good}: No such file or directory']),
+}
+
+
+@pytest.mark.gatepost_only
+def test_check_doubts(gatepost, cyrus):
+    lines = ''.join(f'127.0.0.1:{{{name}}} inet n - {"y" if name.isupper() else "n"} - - smtpd -o smtpd_sasl_path={name}\n' for name in DOUBTS)
+    mta = cyrus.configure(gatepost('smtpd_sasl_auth_enable = yes\n', base='', master=lines))
+    try:
+        os.mkdir(mta.dir + '/locked', 0o700)
+        for name in 'users', 'mux':
+            shutil.copy(cyrus.database, f'{mta.dir}/locked/{name}')
+        texts = {'good': cyrus.database, 'mux': cyrus.directory + '/mux', 'root': mta.dir}
+        for name, (conf, _) in DOUBTS.items():
+            with open(f'{mta.dir}/conf/sasl/{name}.conf', 'w') as file:
+                file.write(conf.format(**texts))
+        done = mta.run('check')
+        assert done.returncode == 0
+        for name, (_, said) in DOUBTS.items():
+            told = [line.partition(f'warning: {name}.conf: ')[2] for line in done.stderr.splitlines() if f' {name}.conf: ' in line]
+            assert told == [text.format(**texts) for text in said], done.stderr
+        with open(f'{mta.dir}/conf/sasl/good.conf', 'w') as file:
+            file.write('this is no line\n')
+        done = mta.run('check')
+        assert done.returncode != 0 and ': fatal: ' in done.stderr and 'SASL per-process initialization failed' in done.stderr, done.stderr
+    finally:
+        mta.__exit__()
 
 
 @pytest.mark.parametrize('service, names', [

@@ -458,7 +458,7 @@ def test_check_names_all_bad_certificates(gatepost, bad_files):
         for line, (_, said) in zip(lines, BAD.values()):
             assert line.startswith(said.replace('{}', bad_files)), line
     finally:
-        mta.stop()
+        mta.__exit__()
 
 
 @pytest.mark.gatepost_only
@@ -469,7 +469,7 @@ def test_bad_certificates_do_not_start(gatepost, bad_files, name):
         result = mta.try_start()
         assert result.returncode != 0 and BAD[name][1].replace('{}', bad_files) in result.stderr, result.stderr
     finally:
-        mta.stop()
+        mta.__exit__()
 
 
 @pytest.mark.gatepost_only
@@ -483,7 +483,7 @@ def test_what_is_doubtful_is_warned_of(gatepost, bad_files):
             for said in (OLD, EARLY, '{} holds no authorities under names as "openssl rehash" makes them', 'cannot read trust anchors in {}/none.pem: '):
                 assert 1 <= result.stderr.count('warning: ' + said.replace('{}', bad_files)) <= times, result.stderr
     finally:
-        mta.stop()
+        mta.__exit__()
 
 
 @pytest.mark.gatepost_only
