@@ -5,12 +5,14 @@
 #include "filter/inspector.h"
 #include "net/endpoint.h"
 #include "smtp/dial.h"
+#include "smtp/hop_tls.h"
 
 #include <string.h>
 
 typedef struct {
     Endpoint *endpoint;
-    char *peer; /* for log lines */
+    HopTls *tls; /* NULL: none */
+    char *peer;  /* for log lines */
     const char *families, *hostname;
     gint64 timeout_ms;
 } SmtpInspector;
@@ -18,7 +20,7 @@ typedef struct {
 static bool smtp_open(InspectorSettings *settings, void **ret_state, GError **error)
 {
     const Config *config = settings_config(settings);
-    const char *name = settings_text(settings, "endpoint");
+    const char *name = settings_text(settings, "endpoint"), *level = settings_text(settings, "tls_security_level");
     SmtpInspector *smtp = g_new0(SmtpInspector, 1);
 
     *ret_state = smtp;
@@ -34,7 +36,7 @@ static bool smtp_open(InspectorSettings *settings, void **ret_state, GError **er
     smtp->families = config_string(config, "inet_protocols");
     smtp->hostname = config_string(config, "myhostname");
     smtp->timeout_ms = config_seconds(config, "filter_timeout") * 1000;
-    return true;
+    return hop_tls_open_text(config, "smtp: tls_security_level", level ? level : "", &smtp->tls, error);
 }
 
 static void smtp_close(void *state)
@@ -42,6 +44,7 @@ static void smtp_close(void *state)
     SmtpInspector *smtp = state;
 
     endpoint_free(smtp->endpoint);
+    hop_tls_free(smtp->tls);
     g_free(smtp->peer);
     g_free(smtp);
 }
@@ -88,6 +91,8 @@ static bool greet(const SmtpInspector *smtp, Dialogue *dialogue, unsigned *ret_o
     if (!client_read_reply(dialogue->client, &reply, error))
         return false;
     if (reply_is(reply, 2) && !client_command_line(dialogue->client, &reply, error, ehlo))
+        return false;
+    if (reply_is(reply, 2) && !hop_tls_upgrade(smtp->tls, dialogue->client, smtp->endpoint, ehlo, &reply, error))
         return false;
     *ret_offered = xforward_offer_in(reply_text(reply));
     g_autofree char *shown = reply_for_log(reply);

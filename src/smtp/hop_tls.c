@@ -35,11 +35,16 @@ static bool keep_anchors(TlsContext *context, char **files, GError **error)
 
 bool hop_tls_open(const Config *config, const char *parameter, HopTls **ret_tls, GError **error)
 {
+    return hop_tls_open_text(config, parameter, config_string(config, parameter), ret_tls, error);
+}
+
+bool hop_tls_open_text(const Config *config, const char *what, const char *text, HopTls **ret_tls, GError **error)
+{
     g_autoptr(TlsContext) context = NULL;
     TlsPolicy policy;
 
     *ret_tls = NULL;
-    if (!tls_policy_of_parameter(config, parameter, &policy, error))
+    if (!tls_policy_of_peer(config, what, text, &policy, error))
         return false;
     bool is_none = policy.level == TLS_LEVEL_NONE;
     if (is_none || !(context = hop_tls_context(config, error)) || !keep_anchors(context, policy.trust_anchors, error)) {
@@ -47,8 +52,7 @@ bool hop_tls_open(const Config *config, const char *parameter, HopTls **ret_tls,
         return is_none;
     }
     *ret_tls = g_new0(HopTls, 1);
-    **ret_tls = (HopTls){
-        .text = g_strdup(config_string(config, parameter)), .policy = policy, .context = g_steal_pointer(&context)};
+    **ret_tls = (HopTls){.text = g_strdup(text), .policy = policy, .context = g_steal_pointer(&context)};
     return true;
 }
 

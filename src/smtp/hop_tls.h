@@ -1,4 +1,4 @@
-/* hop_tls.h - TLS on the way to a peer that the configuration names: the filter, or what is behind it. A parameter has
+/* hop_tls.h - TLS on the way to a peer that the configuration names: a filter, or what is behind ours. A parameter has
  * the level, and attributes as in smtp_tls_policy_maps; certificates and all else come from smtp_tls_... (postconf(5)),
  * of the same view of main.cf. From encrypt on nothing is said in plaintext but EHLO and STARTTLS. With may, a peer
  * that does not offer TLS, or refuses STARTTLS, is spoken to without; a handshake that fails is a failure at any level.
@@ -12,6 +12,8 @@ typedef struct HopTls HopTls;
 
 /* Once in a process, before root is given up: reads keys. *ret_tls NULL: none. False: error. */
 bool hop_tls_open(const Config *config, const char *parameter, HopTls **ret_tls, GError **error);
+/* The same where no parameter has the level. what: where it stands. */
+bool hop_tls_open_text(const Config *config, const char *what, const char *text, HopTls **ret_tls, GError **error);
 void hop_tls_free(HopTls *tls); /* connections may outlive it; NULL is fine */
 /* For all functions that take one, tls NULL is none. */
 bool hop_tls_equal(const HopTls *one, const HopTls *other); /* the same is asked of a peer */

@@ -69,14 +69,13 @@ static GPtrArray *find_anchors(const TlsPolicies *policies)
     return anchors;
 }
 
-bool tls_policy_of_parameter(const Config *config, const char *parameter, TlsPolicy *ret_policy, GError **error)
+bool tls_policy_of_peer(const Config *config, const char *what, const char *text, TlsPolicy *ret_policy, GError **error)
 {
     TlsPolicyDefaults defaults = read_defaults(config);
-    const char *text = config_string(config, parameter);
 
-    if (tls_policy_parse(*text ? text : "none", &defaults, parameter, ret_policy, error))
+    if (tls_policy_parse(*text ? text : "none", &defaults, what, ret_policy, error))
         return true;
-    g_prefix_error(error, "%s = %s: ", parameter, text);
+    g_prefix_error(error, "%s = %s: ", what, text);
     return false;
 }
 

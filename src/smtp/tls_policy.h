@@ -49,9 +49,10 @@ char **tls_policy_names(const TlsPolicy *policy, const char *domain, const char 
 /* The name for tls_set_server_name(). NULL: none. Caller frees. */
 char *tls_policy_server_name(const TlsPolicy *policy, const char *domain, const char *host);
 
-/* Of a peer that has a parameter of its own for it (""="none"), with a level and attributes as they stand in
- * smtp_tls_policy_maps; smtp_tls_... say the rest. False: error. */
-bool tls_policy_of_parameter(const Config *config, const char *parameter, TlsPolicy *ret_policy, GError **error);
+/* Of a peer that the configuration names: text is a level (""="none") and attributes as they stand in
+ * smtp_tls_policy_maps; smtp_tls_... say the rest. what: where it stands. False: error. */
+bool tls_policy_of_peer(const Config *config, const char *what, const char *text, TlsPolicy *ret_policy,
+                        GError **error);
 
 typedef struct TlsPolicies TlsPolicies;
 /* Opens tables and checks what main.cf says. Constant afterwards; config must outlive it. */

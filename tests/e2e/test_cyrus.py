@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 from harness.cyrus import Cyrus
+from harness.instance import sanitized
 from harness.memory import held, processes
 
 HOST = 'mx.gate.test'
@@ -89,7 +90,8 @@ def test_check_doubts(gatepost, cyrus):
         assert done.returncode == 0
         for name, (_, said) in DOUBTS.items():
             told = [line.partition(f'warning: {name}.conf: ')[2] for line in done.stderr.splitlines() if f' {name}.conf: ' in line]
-            assert told == [text.format(**texts) for text in said], done.stderr
+            if not (name.isupper() and sanitized(mta.program)):  # which stays outside
+                assert told == [text.format(**texts) for text in said], done.stderr
         with open(f'{mta.dir}/conf/sasl/good.conf', 'w') as file:
             file.write('this is no line\n')
         done = mta.run('check')
