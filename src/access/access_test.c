@@ -278,6 +278,8 @@ static void restrictions_at_rcpt(void **state)
          "454 4.7.1 <x@e.test>: Relay access denied"},
         {"relay_domains_reject_code = 550\n", "a@s.test", "x@e.test", "550 5.7.1 <x@e.test>: Relay access denied"},
         {"relay_domains_reject_code = 250\n", "a@s.test", "x@e.test", "450 4.7.1 Service unavailable"},
+        {"unknown_virtual_mailbox_reject_code = 250\n", "a@s.test", "nobody@virt.test",
+         "450 4.7.1 Service unavailable"},
         {"smtpd_relay_restrictions = permit_auth_destination, reject\n", "a@s.test", "x@e.test",
          "554 5.7.1 <x@e.test>: Recipient address rejected: Access denied"},
         {"smtpd_client_restrictions = reject\n", "a@s.test", "x@r.test",
@@ -497,7 +499,8 @@ static void bad_lists_do_not_start(void **state)
         {"smtpd_client_restrictions = check_ccert_access { inline:{a=b}, { search_order = } }\n",
          "smtpd_client_restrictions: restriction check_ccert_access: empty search_order"},
         {"smtpd_client_restrictions = check_ccert_access { inline:{a=b}, { order = cert_fingerprint } }\n",
-         "smtpd_client_restrictions: restriction check_ccert_access: bad option: \"{ order = cert_fingerprint }\": need "
+         "smtpd_client_restrictions: restriction check_ccert_access: bad option: \"{ order = cert_fingerprint }\": "
+         "need "
          "search_order = name..."},
         {"smtpd_restriction_classes = undefined\n", "restriction class `undefined' needs a definition"},
         {"smtpd_client_restrictions = texthash:/nonexistent\n", NULL},

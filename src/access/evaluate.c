@@ -90,7 +90,11 @@ Verdict refuse(Evaluation *evaluation, const Refusal *refusal)
 
 Verdict refuse_with(Evaluation *evaluation, const char *reply)
 {
-    g_autofree char *finished = finish_reply(reply);
+    bool is_code = *reply == '4' || *reply == '5';
+    g_autofree char *finished = finish_reply(is_code ? reply : BAD_CODE_REPLY);
+
+    if (!is_code)
+        note(evaluation, "warning: SMTP reply code configuration error: %s", reply);
 
     return refuse_finished(evaluation, finished);
 }

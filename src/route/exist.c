@@ -83,7 +83,7 @@ static char *undeliverable(const Role *role, bool permanent, const char *nexthop
     g_autofree char *text = g_strstrip(g_strdup(nexthop + len));
 
     return g_strdup_printf("%s%s <%s>: %s rejected: %s", permanent ? "550 5" : "450 4", detail, role->text, role->label,
-                           *nexthop ? text : "Address is undeliverable");
+                           text);
 }
 
 static Existence from_class_table(const Route *route, const Resolved *resolved, const Role *role, char **ret_reply)

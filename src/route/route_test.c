@@ -217,7 +217,7 @@ static void mail_has_a_transport(void **state)
         {"a@nh.test", "smtp", "[127.0.0.1]:25", "[127.0.0.1]:25"},
         {"a@tp.test", "smtp", "tp.test", "tp.test"},
         {"local@mx.example.test", "lmtp", "unix:/x", "unix:/x"},
-        {"err3@x.test", "error", "", ""},
+        {"err3@x.test", "error", "Address is undeliverable", "Address is undeliverable"},
     };
     g_autoptr(Route) route = make_route("");
     g_autoptr(Route) relaying = make_route("relayhost = [127.0.0.1]:2525\n");

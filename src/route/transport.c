@@ -82,7 +82,7 @@ static void apply(const char *value, const Resolved *resolved, Transport *transp
     if (*given.transport) {
         bool says_no = strcmp(given.transport, "error") == 0 || strcmp(given.transport, "retry") == 0;
         g_free(transport->nexthop);
-        transport->nexthop = g_strdup(says_no || !resolved->domain ? "" : resolved->domain);
+        transport->nexthop = g_strdup(says_no ? "Address is undeliverable" : resolved->domain ? resolved->domain : "");
         g_free(transport->transport);
         transport->transport = g_steal_pointer(&given.transport);
     }

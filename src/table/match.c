@@ -24,6 +24,7 @@ typedef struct {
 /* What the files said once, if there are any in the list. */
 typedef struct {
     State state;
+    const char *name; /* of the list, while it is read */
     GArray *elements;
     bool blocks;
 } Content;
@@ -74,7 +75,8 @@ static bool add_file(Content *content, const char *path, bool negated, int depth
     return true;
 }
 
-/* Only what has a '/' or brackets can be a bad network; anything else is a name. */
+/* Only what has a '/' or brackets can be a bad network; anything else is a name. It is bad for addresses of its family.
+ */
 static void add_text(Content *content, const char *text, bool negated)
 {
     Element element = {.kind = ELEMENT_TEXT, .negated = negated, .text = g_strdup(text)};
@@ -108,9 +110,15 @@ static bool add_patterns(Content *content, const char *patterns, bool negated, i
 {
     g_autoptr(GPtrArray) elements = config_split(patterns);
 
-    for (guint i = 0; i < elements->len; i++)
-        if (!add_pattern(content, g_ptr_array_index(elements, i), negated, depth, error))
+    for (guint i = 0; i < elements->len; i++) {
+        const char *element = g_ptr_array_index(elements, i);
+        if (*element == '#') { /* or the words of the comment were elements, which say who is trusted */
+            log_warning("%s: comment at end of line is not supported: %s", content->name, strchr(patterns, '#'));
+            return true;
+        }
+        if (!add_pattern(content, element, negated, depth, error))
             return false;
+    }
     return true;
 }
 
@@ -124,11 +132,12 @@ static void free_content(State *state)
 }
 
 /* NULL: error. */
-static Content *read_content(const char *patterns, GError **error)
+static Content *read_content(const char *name, const char *patterns, GError **error)
 {
     Content *content = g_new0(Content, 1);
 
     content->state.refs = 1;
+    content->name = name;
     content->elements = g_array_new(FALSE, TRUE, sizeof(Element));
     g_array_set_clear_func(content->elements, clear_element);
     if (add_patterns(content, patterns, false, 0, error))
@@ -153,7 +162,7 @@ static State *renew_content(const State *old, void *context)
 {
     const MatchList *list = context;
     g_autoptr(GError) error = NULL;
-    Content *fresh = read_content(list->patterns, &error);
+    Content *fresh = read_content(list->name, list->patterns, &error);
     const char *why = !fresh                           ? error->message
                       : fresh->blocks && !list->blocks ? "a table in it waits for another system, which needs a reload"
                                                        : find_broken(fresh);
@@ -173,7 +182,7 @@ static const ReloadKind contents = {renew_content, free_content};
 
 MatchList *match_list_new(const char *name, const char *patterns, unsigned flags, GError **error)
 {
-    Content *content = read_content(patterns, error);
+    Content *content = read_content(name, patterns, error);
 
     if (!content)
         return NULL;
@@ -201,7 +210,7 @@ bool match_list_blocks(const MatchList *list)
     return list->blocks;
 }
 
-static MatchResult from_table(const Table *table, const char *key)
+static MatchResult from_table(const MatchList *list, const Table *table, const char *key)
 {
     g_autofree char *value = NULL;
 
@@ -211,6 +220,7 @@ static MatchResult from_table(const Table *table, const char *key)
     case TABLE_ABSENT:
         return MATCH_NO;
     default:
+        log_warning("%s: %s: table lookup problem", list->name, table_spec(table));
         return MATCH_FAILED;
     }
 }
@@ -218,14 +228,14 @@ static MatchResult from_table(const Table *table, const char *key)
 /* The name, then its parents: ".example.com", or "example.com" where parents match. */
 static MatchResult match_name_in_table(const MatchList *list, const Table *table, const char *name)
 {
-    MatchResult result = from_table(table, name);
+    MatchResult result = from_table(list, table, name);
 
     if (table_takes_whole_keys(table))
         return result;
     for (const char *dot = strchr(name, '.'); result == MATCH_NO && dot; dot = strchr(dot + 1, '.')) {
         const char *parent = list->flags & MATCH_PARENT ? dot + 1 : dot;
         if (*parent)
-            result = from_table(table, parent);
+            result = from_table(list, table, parent);
     }
     return result;
 }
@@ -255,8 +265,8 @@ static MatchResult element_matches_address(const MatchList *list, const Element 
                                            const Network *address)
 {
     if (element->kind == ELEMENT_TABLE)
-        return from_table(element->table, addr);
-    if (element->network_why) {
+        return from_table(list, element->table, addr);
+    if (element->network_why && (strchr(element->text, ':') != NULL) == (strchr(addr, ':') != NULL)) {
         log_warning("%s: %s", list->name, element->network_why);
         return MATCH_FAILED;
     }
@@ -286,7 +296,7 @@ static MatchResult match_element(const MatchList *list, const Element *element, 
     if (!subject->text)
         return result;
     if (element->kind == ELEMENT_TABLE)
-        return from_table(element->table, subject->text);
+        return from_table(list, element->table, subject->text);
     return g_ascii_strcasecmp(element->text, subject->text) == 0 ? MATCH_YES : MATCH_NO;
 }
 

@@ -51,7 +51,11 @@ static void hosts(void **state)
         {"10.0.0.1/8", 0, "a.test", "10.0.0.1", MATCH_FAILED},
         {"10.0.0.0/99", 0, "a.test", "10.0.0.1", MATCH_FAILED},
         {"a.test 10.0.0.1/8", 0, "a.test", "10.0.0.1", MATCH_YES},
+        {"10.0.0.1/8", 0, "a.test", "::1", MATCH_NO},
+        {"[::1]/8 10.0.0.0/8", 0, "a.test", "10.0.0.1", MATCH_YES},
         {"[::x]", 0, "a.test", "::1", MATCH_FAILED},
+        {"10.0.0.2 # not 10.0.0.1", 0, "a.test", "10.0.0.1", MATCH_NO},
+        {"10.0.0.2 #10.0.0.3, 10.0.0.1", 0, "a.test", "10.0.0.2", MATCH_YES},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
@@ -65,6 +69,8 @@ static void hosts(void **state)
     assert_non_null(strstr(logged,
                            "warning: mynetworks: non-null host address bits in \"10.0.0.1/8\", perhaps you should "
                            "use \"10.0.0.0/8\" instead\n"));
+    assert_non_null(strstr(logged, "warning: mynetworks: fail:x: table lookup problem\n"));
+    assert_non_null(strstr(logged, "warning: mynetworks: comment at end of line is not supported: # not 10.0.0.1\n"));
 }
 
 static void domains_and_strings(void **state)
@@ -141,7 +147,8 @@ static void files_that_change_are_read_anew(void **state)
     assert_becomes(list, "last", MATCH_NO);
     g_free(testing_logged());
 
-    /* what cannot be, is not taken: a table that no program here reads, one that waits, a network that is none, no file */
+    /* what cannot be, is not taken: a table that no program here reads, one that waits, a network that is none, no file
+     */
     static const char *const bad[] = {"sdbm:table\n", "tcp:127.0.0.1:1\n", "10.0.0.0/99\n"};
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
         bool is_logged = false;

@@ -18,7 +18,7 @@ typedef struct {
 void cache_entry_clear(CacheEntry *entry);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CacheEntry, cache_entry_clear)
 
-#define CACHE_TEXT_MAX 250                                           /* octets of text that are kept */
+#define CACHE_TEXT_MAX 500                                           /* octets of text that are kept */
 char *cache_entry_to_text(const CacheEntry *entry);                  /* caller frees */
 bool cache_entry_from_text(const char *text, CacheEntry *ret_entry); /* false: not one. The caller clears it */
 
