@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/service.h"
+#include "cli/quarantine_hops.h"
 #include "cli/quarantine_options.h"
 #include "cli/quarantine_show.h"
 #include "config/config.h"
@@ -26,7 +27,7 @@ typedef struct {
     const Config *config;
     Quarantine *quarantine;
     QuarantineRelease release;
-    HopTls *tls;
+    QuarantineHops *hops;
     bool failed; /* something was not done; it was said */
 } Command;
 
@@ -292,7 +293,8 @@ static Resolver *prepare_release(Command *command, const char *who, GError **err
 {
     const Config *config = command->config;
 
-    if (!hop_tls_open(config, "filter_tls_security_level", &command->tls, error))
+    command->hops = quarantine_hops_open(command->options->config_dir, config, error);
+    if (!command->hops)
         return NULL;
     const char *nexthop =
         command->options->nexthop ? command->options->nexthop : config_string(config, "quarantine_nexthop");
@@ -304,7 +306,8 @@ static Resolver *prepare_release(Command *command, const char *who, GError **err
         .nexthop = *nexthop ? nexthop : NULL,
         .hostname = config_string(config, "myhostname"),
         .timeout_ms = config_seconds(config, "filter_timeout") * 1000,
-        .tls = command->tls,
+        .find_tls = quarantine_hops_find,
+        .tls_user = command->hops,
         .who = who,
         .recipient = command->options->filter.recipient,
         .force = command->options->force,
@@ -336,7 +339,7 @@ static int run(Command *command)
     int status = !command->quarantine ? EX_UNAVAILABLE : command->failed ? 1 : 0;
     quarantine_free(command->quarantine);
     resolver_free(resolver);
-    hop_tls_free(command->tls);
+    quarantine_hops_free(command->hops);
     return status;
 }
 

@@ -151,12 +151,13 @@ static bool connect_nexthop(Releasing *releasing, GError **error)
     return expect(releasing, greeted, "greeting", 2, why, error);
 }
 
-/* filter_tls_security_level: where it says so, hello is said once more. */
+/* Where the filter would have spoken TLS; then hello is said once more. */
 static bool start_tls(Releasing *releasing, const char *hello, GError **error)
 {
+    const QuarantineRelease *release = releasing->release;
     g_autoptr(GError) why = NULL;
-    bool good = hop_tls_upgrade(releasing->release->tls, releasing->client, releasing->endpoint, hello,
-                                &releasing->reply, &why);
+    const HopTls *tls = release->find_tls(release->tls_user, releasing->nexthop);
+    bool good = hop_tls_upgrade(tls, releasing->client, releasing->endpoint, hello, &releasing->reply, &why);
 
     return good ? expect(releasing, true, hello, 2, NULL, error)
                 : nexthop_failed(releasing, "TLS", why->message, error);

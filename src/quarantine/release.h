@@ -12,12 +12,13 @@
 
 typedef struct {
     Resolver *resolver;
-    const char *families;  /* $inet_protocols */
-    const char *base_dir;  /* $queue_directory, for unix:path */
-    const char *nexthop;   /* host:port, unix:path; NULL: where the filter would have sent it */
-    const char *hostname;  /* for EHLO */
-    gint64 timeout_ms;     /* of a connect, read or write */
-    const HopTls *tls;     /* filter_tls_security_level; NULL: none */
+    const char *families; /* $inet_protocols */
+    const char *base_dir; /* $queue_directory, for unix:path */
+    const char *nexthop;  /* host:port, unix:path; NULL: where the filter would have sent it */
+    const char *hostname; /* for EHLO */
+    gint64 timeout_ms;    /* of a connect, read or write */
+    const HopTls *(*find_tls)(const void *user, const char *nexthop); /* what its filter asks for; NULL: none */
+    const void *tls_user;
     const char *who;       /* kept with the message */
     const char *recipient; /* only to recipients that quarantine_matches(); NULL: all. Not those that have it already */
     bool force;            /* also to those that have it, or may have */

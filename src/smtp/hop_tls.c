@@ -66,6 +66,11 @@ void hop_tls_free(HopTls *tls)
     g_free(tls);
 }
 
+TlsLevel hop_tls_level(const HopTls *tls)
+{
+    return tls ? tls->policy.level : TLS_LEVEL_NONE;
+}
+
 bool hop_tls_equal(const HopTls *one, const HopTls *other)
 {
     return g_strcmp0(one ? one->text : NULL, other ? other->text : NULL) == 0;
@@ -111,7 +116,7 @@ static void G_GNUC_PRINTF(2, 3) set_failed(GError **error, const char *format, .
 
 static bool is_required(const HopTls *tls)
 {
-    return tls->policy.level >= TLS_LEVEL_ENCRYPT;
+    return hop_tls_level(tls) >= TLS_LEVEL_ENCRYPT;
 }
 
 HopStep hop_tls_after_hello(const HopTls *tls, unsigned offers, GError **error)

@@ -16,6 +16,7 @@ bool hop_tls_open(const Config *config, const char *parameter, HopTls **ret_tls,
 bool hop_tls_open_text(const Config *config, const char *what, const char *text, HopTls **ret_tls, GError **error);
 void hop_tls_free(HopTls *tls); /* connections may outlive it; NULL is fine */
 /* For all functions that take one, tls NULL is none. */
+TlsLevel hop_tls_level(const HopTls *tls);
 bool hop_tls_equal(const HopTls *one, const HopTls *other); /* the same is asked of a peer */
 
 typedef enum { HOP_PLAIN, HOP_SECURE, HOP_FAILED } HopStep;

@@ -5,6 +5,7 @@ import re
 import pytest
 from harness.instance import AFTER
 from harness.peer import CLOSE, HANG, until
+from harness.quarantine import quarantine_put
 from harness.tls import Authority, is_secure, start_server
 
 pytestmark = pytest.mark.gatepost_only
@@ -31,7 +32,7 @@ CASES = {
     'fingerprint': {'good': True, 'strange': UNVERIFIED},
 }
 # Who speaks to the peer, at which levels.
-WAYS = {'inspector': ('inspector smtp: not inspected: filter', ('encrypt', 'verify')), 'front': ('proxy', CASES), 'adjust': ('proxy', ('encrypt',)), 'gate': ('next hop', ('encrypt',)), 'held': ('next hop', ('encrypt',))}
+WAYS = {'inspector': ('inspector smtp: not inspected: filter', ('encrypt', 'verify')), 'front': ('proxy', CASES), 'adjust': ('proxy', ('encrypt',)), 'gate': ('next hop', ('encrypt', 'verify')), 'held': ('next hop', ('encrypt',))}
 
 
 @pytest.fixture(scope='module')
@@ -177,3 +178,23 @@ def test_postfix_behind(mta, hop):
         client.cmd('EHLO client.example', 250)
         qid = client.message(wanted='~250 2.0.0 Ok: queued as .*').rpartition(' ')[2]
     hop.log.wait(rf'{qid}: client=localhost\[127\.0\.0\.1\], orig_client=spike\.up\.test\[192\.0\.2\.66\]', mark, 'smtpd')
+
+
+@pytest.mark.parametrize('level, kind, said', [('encrypt', 'absent', ABSENT), ('encrypt', 'strange', None), ('verify', 'strange', UNVERIFIED), ('none', 'good', None)])
+def test_release(mta, authorities, level, kind, said):
+    """As the filter with that next hop would have sent it."""
+    qid = quarantine_put(mta, b'Subject: x\n\nbody\n', f'nexthop=127.0.0.1:{mta.port(level)}')
+    with mta.sink(level, script(kind, authorities)) as sink:
+        done = mta.run('quarantine', 'release', qid)
+        assert (done.returncode == 0) == (said is None) and (said or 'released') in done.stdout + done.stderr, done
+        connection, = sink.connections
+        assert bool(connection.messages) == (said is None) and is_secure(connection) == (kind != 'absent' and level != 'none')
+        assert said is None or not connection.command('MAIL')
+
+
+def test_release_behind_our_filter(mta):
+    """Of several filters with one next hop, as the one that asks for most."""
+    qid = quarantine_put(mta, b'Subject: released\n\nbody\n', f'nexthop=127.0.0.1:{mta.port("after")}')
+    done = mta.run('quarantine', 'release', qid)
+    assert done.returncode == 0 and f'Verified TLS connection established to 127.0.0.1:{mta.port("after")}' in done.stderr, done
+    mta.maildir('alice').wait_for(b'Subject: released')

@@ -9,8 +9,9 @@ import sqlite3
 import subprocess
 
 import pytest
-from harness.instance import AFTER, Gatepost
+from harness.instance import AFTER
 from harness.peer import CLOSE, HANG, until
+from harness.quarantine import quarantine_put
 
 pytestmark = pytest.mark.gatepost_only
 MESSAGE = b'Subject: caf\xe9\nX-Odd:  two  blanks \n\n.dot\n..\n\ttab\n\x1b[31mred\x01\n' + b'long' * 3000 + b'\n\nend\n'
@@ -24,17 +25,7 @@ def mta(gatepost):
 
 def put(mta, *words, content=MESSAGE):
     """Stores a message as the filter would; its id."""
-    program = os.path.dirname(Gatepost.program) + '/src/quarantine/quarantine_put'
-    who = {}
-    if os.geteuid() == 0:
-        entry = pwd.getpwnam(mta.owner())
-        who = {'user': entry.pw_uid, 'group': entry.pw_gid, 'extra_groups': []}
-    given = [word.partition('=')[0] for word in words]
-    words += () if 'sender' in given else ('sender=a@b.example',)
-    words += () if 'recipient' in given else ('recipient=alice@virt.test',)
-    done = subprocess.run([program, mta.dir + '/data/quarantine', *words], input=content, capture_output=True, timeout=30, **who)
-    assert done.returncode == 0, done
-    return done.stdout.decode().strip()
+    return quarantine_put(mta, content, *words)
 
 
 def run(mta, *args, status=0):
