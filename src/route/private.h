@@ -4,6 +4,16 @@
 #include "table/match.h"
 #include "table/table.h"
 
+#include <pthread.h>
+
+/* Domains that were looked for in all classes. */
+typedef struct {
+    pthread_mutex_t lock;
+    GHashTable *domains; /* set of char* */
+} Doubles;
+Doubles *route_doubles_new(void);
+void route_doubles_free(Doubles *doubles);
+
 struct Route {
     /* Rewriting */
     char *myorigin, *mydomain, *delimiters;
@@ -12,6 +22,7 @@ struct Route {
     /* Classes */
     GHashTable *own_addresses; /* set of char*, as inet_ntop() writes them */
     MatchList *mydestination, *virtual_alias_domains, *virtual_mailbox_domains, *relay_domains;
+    Doubles *doubles;
 
     /* Existence */
     Tables *recipient_canonical, *sender_canonical, *canonical, *virtual_alias, *local_recipients, *virtual_mailboxes,
@@ -39,6 +50,10 @@ Resolved route_follow(const Route *route, const char *address);
 
 /* "[1.2.3.4]" or "[IPv6:::1]" that is ours. */
 bool route_is_own_literal(const Route *route, const char *domain);
+
+/* Logs "do not list domain ... in BOTH ... and ...", once for a domain; class is the first that lists it. Lists that
+ * wait for another system are not asked. */
+void route_warn_of_doubles(const Route *route, const char *domain, AddressClass class);
 
 /* "site!user" and "user%domain" as "user@domain"; NULL where there is no such routing. Caller frees. */
 char *route_swap(const Route *route, const char *local_part);

@@ -89,6 +89,7 @@ static AddressClass class_of_domain(const Route *route, const char *domain)
         class = from_match(match_string(route->virtual_mailbox_domains, domain), CLASS_VIRTUAL_MAILBOX);
     if (class == CLASS_DEFAULT)
         class = from_match(match_domain(route->relay_domains, domain), CLASS_RELAY);
+    route_warn_of_doubles(route, domain, class);
     return class;
 }
 

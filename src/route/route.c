@@ -42,9 +42,9 @@ static void read_rewriting(Route *route, const Config *config)
 
 static bool read_classes(Route *route, const Config *config, GError **error)
 {
+    route->doubles = route_doubles_new();
     route->own_addresses = route_own_addresses(config, error);
-    return route->own_addresses &&
-           open_list(config, "mydestination", &route->mydestination, error) &&
+    return route->own_addresses && open_list(config, "mydestination", &route->mydestination, error) &&
            open_list(config, "virtual_alias_domains", &route->virtual_alias_domains, error) &&
            open_list(config, "virtual_mailbox_domains", &route->virtual_mailbox_domains, error) &&
            open_list(config, "relay_domains", &route->relay_domains, error);
@@ -160,5 +160,6 @@ void route_free(Route *route)
     for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
         g_free(texts[i]);
     g_clear_pointer(&route->own_addresses, g_hash_table_unref);
+    route_doubles_free(route->doubles);
     g_free(route);
 }

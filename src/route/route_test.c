@@ -128,6 +128,35 @@ static void domains_have_classes(void **state)
     assert_false(route_is_own_address(route, "unknown"));
 }
 
+static void domains_of_two_classes_are_warned_of(void **state)
+{
+    g_autoptr(Route) route = make_route("mydestination = a.test, b.test\nvirtual_alias_domains = a.test, c.test\n"
+                                        "virtual_mailbox_domains = B.test, d.test\nrelay_domains = test\n");
+    g_autofree char *path = g_build_filename(directory, "log", NULL);
+    g_autofree char *logged = NULL;
+
+    log_to_file(open(path, O_RDWR | O_CREAT | O_TRUNC, 0600), "host");
+    for (int times = 0; times < 2; times++)
+        for (char domain = 'a'; domain <= 'e'; domain++) {
+            char address[] = {'x', '@', domain, '.', 't', 'e', 's', 't', '\0'};
+            route_class(route, address);
+        }
+    route_class(route, "joe");
+    log_to_file(open("/dev/null", O_WRONLY), "host");
+    assert_true(g_file_get_contents(path, &logged, NULL, NULL));
+    g_unlink(path);
+    static const char *const wanted[] = {"a.test in BOTH mydestination and virtual_alias_domains",
+                                         "b.test in BOTH mydestination and virtual_mailbox_domains",
+                                         "c.test in BOTH virtual_alias_domains and relay_domains",
+                                         "d.test in BOTH virtual_mailbox_domains and relay_domains"};
+    g_auto(GStrv) lines = g_strsplit(g_strchomp(logged), "\n", 0);
+    assert_int_equal(g_strv_length(lines), G_N_ELEMENTS(wanted));
+    for (size_t i = 0; i < G_N_ELEMENTS(wanted); i++) {
+        assert_non_null(strstr(lines[i], ": warning: do not list domain "));
+        assert_true(g_str_has_suffix(lines[i], wanted[i]));
+    }
+}
+
 static void recipients_exist_or_not(void **state)
 {
     static const struct {
@@ -324,8 +353,11 @@ static void the_sender_of_probes_is_known(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses_are_completed), cmocka_unit_test(domains_have_classes),
-        cmocka_unit_test(recipients_exist_or_not), cmocka_unit_test(variants_of_existence),
+        cmocka_unit_test(addresses_are_completed),
+        cmocka_unit_test(domains_have_classes),
+        cmocka_unit_test(domains_of_two_classes_are_warned_of),
+        cmocka_unit_test(recipients_exist_or_not),
+        cmocka_unit_test(variants_of_existence),
         cmocka_unit_test(mail_has_a_transport),
         cmocka_unit_test(probes_have_routes_of_their_own),
         cmocka_unit_test(the_sender_of_probes_is_known),
