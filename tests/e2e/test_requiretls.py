@@ -5,7 +5,7 @@ import pytest
 from harness.instance import AFTER
 from harness.maildir import parse
 from harness.peer import CLOSE
-from harness.tls import is_secure, start_server, starttls
+from harness.tls import is_secure, openssl, start_server, starttls
 
 pytestmark = pytest.mark.gatepost_only  # Postfix has it since 3.11
 
@@ -21,7 +21,7 @@ NO_PROMISE = (r'5\.7\.30', 'bounced', f'REQUIRETLS is required, but was not offe
 LATER = (r'4\.7\.5', 'deferred', 'Cannot start TLS: handshake failure')
 HOPS = {
     'good': ('secure match=good.example', 'promise', TAKEN),
-    'finger': ('fingerprint match={fingerprint}', 'promise', TAKEN),
+    'finger': ('fingerprint match={fingerprint}', 'stranger promise', TAKEN),  # whom nobody has signed
     'main': ('none', 'promise', TAKEN),        # raised to what main.cf says of secure
     'byname': ('verify match=bad.example', 'promise', TAKEN),
     'weak': ('secure match=good.example', 'tls', NO_PROMISE),
@@ -36,13 +36,18 @@ HOPS = {
 @pytest.fixture(scope='module')
 def authority(authority):
     authority.issue('good')
+    openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '9', '-subj', '/CN=stranger.example',
+            '-keyout', 'stranger.key', '-out', 'stranger.pem', cwd=authority.directory)
+    with open(authority.path('stranger.chain'), 'w') as file:
+        for part in 'stranger.key', 'stranger.pem':
+            file.write(open(authority.path(part)).read())
     return authority
 
 
 @pytest.fixture(scope='module')
 def mta(sut, authority):
     tls = f'-o smtpd_tls_chain_files={authority.path("server.chain")} -o smtpd_tls_security_level=may'
-    fingerprint = authority.fingerprints('good')[0]
+    fingerprint = authority.fingerprints('stranger')[0]
     policies = [f'{{[127.0.0.1]:{{{name}}} = {policy.format(fingerprint=fingerprint)}}}' for name, (policy, *_) in HOPS.items()]
     transports = [f'{{{name}.test = smtp:[127.0.0.1]:{{{name}}}}}' for name in HOPS]
     transports += ['{eager.test = eager:[127.0.0.1]:{eager}}', '{likely.test = likely:[127.0.0.1]:{likely}}']
@@ -50,7 +55,8 @@ def mta(sut, authority):
              'smtp_tls_fingerprint_digest = sha256\nsmtp_tls_secure_cert_match = good.example\nsmtp_starttls_timeout = 5\n'
              f'smtp_tls_policy_maps = inline:{{ {", ".join(policies)} }}\ntransport_maps = inline:{{ {", ".join(transports)} }}\n',
              services={
-                 'queue': tls, 'after': AFTER,
+                 'queue': tls, 'after': AFTER, 'after_disabled': f'{AFTER} -o requiretls_enable=no',
+                 'after_silent': f'{AFTER} -o requiretls_esmtp_header=no',
                  'disabled': f'{tls} -o requiretls_enable=no',
                  'hidden': f'{tls} -o smtpd_discard_ehlo_keywords=requiretls,silent-discard',
                  'front': f'{tls} -o smtpd_proxy_filter=127.0.0.1:{{filter}}',
@@ -141,11 +147,11 @@ def test_no_header_where_none_is_wanted(mta, authority):
 
 def script(kind, authority):
     def hello(connection):
-        promise = kind == 'promise' or (kind == 'liar' and not is_secure(connection))
-        return '250-sink.test\n250-REQUIRETLS\n250 STARTTLS' if promise else '250-sink.test\n250 STARTTLS'
+        promise = kind.endswith('promise') or (kind == 'liar' and not is_secure(connection))
+        return '250-sink.test\n' + ('250-REQUIRETLS\n' if promise else '') + ('' if is_secure(connection) else '250-SIZE 1000000\n') + '250 STARTTLS'
     if kind.startswith('plain'):
         return {'EHLO': '250-sink.test\n250 REQUIRETLS' if 'promise' in kind else '250 sink.test'}
-    return {'EHLO': hello, 'STARTTLS': CLOSE if kind == 'broken' else start_server(authority.path('good.chain'))}
+    return {'EHLO': hello, 'STARTTLS': CLOSE if kind == 'broken' else start_server(authority.path('stranger.chain' if 'stranger' in kind else 'good.chain'))}
 
 
 def outcome(name, result):
@@ -175,10 +181,12 @@ def test_next_hops(mta, authority, way):
         sink.close()
 
 
-def test_others_are_not_asked(mta, authority):
+@pytest.mark.parametrize('service, header', [
+    ('queue', ''), ('after', f'{HEADER}, perhaps\n'), ('after', 'Require-TLS: yes\n'), ('after_disabled', f'{HEADER}\n'), ('after_silent', f'{HEADER}\n')])
+def test_others_are_not_asked(mta, authority, service, header):
     mark = mta.log.mark()
-    with mta.sink('plain', script('plain', authority)) as sink, session(mta, 'queue', authority) as client:
-        send(client, 'x@plain.test', options='')
+    with mta.sink('plain', script('plain', authority)) as sink, session(mta, service, authority, tls=service == 'queue') as client:
+        send(client, 'x@plain.test', options='', content=f'Subject: x\n{header}\nbody\n')
         mta.log.wait(outcome('plain', TAKEN), mark)
         assert sink.wait().command('MAIL') == ['MAIL FROM:<a@b.example>']
 
