@@ -121,8 +121,7 @@ static char *user_of(const Job *job)
 {
     const void *name = NULL;
 
-    return job->connection && sasl_getprop(job->connection, SASL_USERNAME, &name) == SASL_OK && name &&
-                   *(const char *)name
+    return job->connection && sasl_getprop(job->connection, SASL_USERNAME, &name) == SASL_OK && name
                ? sasl_harmless(name, SASL_LINE_MAX)
                : NULL;
 }
@@ -141,7 +140,7 @@ static SaslAnswer answer_to(const Job *job, int code, const char *out, unsigned 
 {
     SaslAnswer answer = {.user = code == SASL_CONTINUE ? NULL : user_of(job)};
 
-    if (code == SASL_OK && answer.user) {
+    if (code == SASL_OK && answer.user && *answer.user) {
         answer.status = SASL_DONE;
         return answer;
     }

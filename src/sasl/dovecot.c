@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #define MECHANISMS_MAX 64
-#define RETRY_MS 1000 /* a server that could not be reached is not tried again before */
-#define RESPONSE_MAX 8000
+#define RETRY_MS 1000      /* a server that could not be reached is not tried again before */
+#define RESPONSE_MAX 16000 /* of a line of 16384 and more Dovecot hangs up, which would end the others' exchanges */
 
 typedef enum { STATE_IDLE, STATE_CONNECTING, STATE_GREETING, STATE_READY } State;
 

@@ -88,7 +88,7 @@ static bool parse_fail(char **fields, SaslAnswer *answer)
     bool temporary = has(fields, "temp") || (code && strcmp(code, "temp_fail") == 0);
 
     answer->status = temporary ? SASL_TEMPORARY : SASL_FAILED;
-    answer->user = user && *user ? sasl_harmless(user, SASL_LINE_MAX) : NULL;
+    answer->user = user ? sasl_harmless(user, SASL_LINE_MAX) : NULL;
     answer->text = reason && *reason ? sasl_harmless(reason, REASON_MAX) : g_strdup("(reason unavailable)");
     return true;
 }
@@ -176,8 +176,7 @@ char *dovecot_line_auth(guint64 number, const char *service, const SaslStart *st
         add_field(front, "rport", start->remote_port);
     if (start->secured)
         g_string_append(front, "\tsecured");
-    /* A "resp=" without anything is none to Dovecot. */
-    return start->response ? g_strconcat(front->str, "\tresp=", *start->response ? start->response : "=", "\n", NULL)
+    return start->response ? g_strconcat(front->str, "\tresp=", start->response, "\n", NULL)
                            : g_strconcat(front->str, "\n", NULL);
 }
 

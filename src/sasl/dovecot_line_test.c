@@ -39,6 +39,7 @@ static void test_lines(void **state)
         {"OK\t1\tuser=", DOVECOT_LINE_BAD, 0, 0, NULL, NULL},
         {"OK\t1\tXuser=joe", DOVECOT_LINE_BAD, 0, 0, NULL, NULL},
         {"OK", DOVECOT_LINE_BAD, 0, 0, NULL, NULL},
+        {"FAIL\t7\tuser=\treason=\303(\303\244", DOVECOT_LINE_ANSWER, 7, SASL_FAILED, "", "?(\303\244"},
         {"FAIL\t7\tuser=joe\treason=no\001rway", DOVECOT_LINE_ANSWER, 7, SASL_FAILED, "joe", "no?way"},
         {"FAIL\t7", DOVECOT_LINE_ANSWER, 7, SASL_FAILED, NULL, "(reason unavailable)"},
         {"FAIL\t7\ttemp", DOVECOT_LINE_ANSWER, 7, SASL_TEMPORARY, NULL, "(reason unavailable)"},
@@ -84,7 +85,7 @@ static void test_requests(void **state)
     start.secured = true;
     start.response = NULL;
     g_autofree char *secured = dovecot_line_auth(8, "smtp", &start);
-    start.response = "";
+    start.response = "=";
     g_autofree char *empty = dovecot_line_auth(9, "smtp", &start);
     g_autofree char *more = dovecot_line_cont(10, "AGEAYg==");
 

@@ -1,6 +1,7 @@
 /* server.c - exchanges, and which mechanisms are for whom. */
 #include "base/clock.h"
 #include "base/fail.h"
+#include "base/log.h"
 #include "config/config.h"
 #include "sasl/private.h"
 
@@ -53,12 +54,7 @@ bool sasl_is_base64(const char *text)
 
 char *sasl_harmless(const char *text, size_t max)
 {
-    char *shown = g_utf8_make_valid(text, (gssize)MIN(strlen(text), max));
-
-    for (char *at = shown; *at; at++)
-        if (g_ascii_iscntrl(*at))
-            *at = '?';
-    return shown;
+    return log_quote(text, MIN(strlen(text), max));
 }
 
 void sasl_forget(char *text)
@@ -245,6 +241,12 @@ static bool is_offered(const SaslServer *server, const SaslStart *start)
     return false;
 }
 
+/* One that begins: "=" stands for an empty one (RFC 4954 section 4). */
+static bool is_response(const char *text)
+{
+    return strcmp(text, "=") == 0 || sasl_is_base64(text);
+}
+
 static void refuse(SaslExchange *exchange, const char *why)
 {
     exchange->has_answer = true;
@@ -266,7 +268,7 @@ guint64 sasl_start(SaslServer *server, const SaslStart *start, TaskRef task)
     g_hash_table_insert(server->exchanges, &exchange->number, exchange);
     if (!is_offered(server, start))
         refuse(exchange, backend->no_mechanism);
-    else if (start->response && backend->bad_initial && !sasl_is_base64(start->response))
+    else if (start->response && backend->bad_initial && !is_response(start->response))
         refuse(exchange, backend->bad_initial);
     else
         backend->start(server, exchange, start);

@@ -14,7 +14,7 @@
 
 #define SASL_TIME_MS 10000  /* to connect and hear what there is; for each answer */
 #define SASL_NAME_MAX 20    /* octets of a mechanism's name (RFC 4422) */
-#define SASL_LINE_MAX 16384 /* octets of a line of the server */
+#define SASL_LINE_MAX 65536 /* octets of a line of the server */
 
 typedef struct SaslServer SaslServer;
 
@@ -54,7 +54,7 @@ typedef enum { SASL_WAIT, SASL_CHALLENGE, SASL_DONE, SASL_FAILED, SASL_TEMPORARY
 typedef struct {
     SaslStatus status;
     char *text; /* CHALLENGE: base64; FAILED, TEMPORARY: why, for the client; never NULL but with DONE and WAIT */
-    char *user; /* DONE: never NULL; FAILED: NULL where the server does not say */
+    char *user; /* DONE: never NULL; FAILED: maybe empty, NULL where the server does not say */
 } SaslAnswer;
 void sasl_answer_clear(SaslAnswer *answer);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SaslAnswer, sasl_answer_clear)
@@ -62,7 +62,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SaslAnswer, sasl_answer_clear)
 typedef struct {
     const char *mechanism;    /* as the client wrote it */
     const SaslPolicy *policy; /* constant while the process lives */
-    const char *response;     /* base64, maybe; "": an empty one; NULL: none yet */
+    const char *response;     /* base64, maybe; "=": an empty one; NULL: none yet */
     guint64 number;           /* of the session, for log lines */
     const char *local_addr, *local_port, *remote_addr, *remote_port;
     bool secured; /* TLS */

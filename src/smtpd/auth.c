@@ -5,13 +5,14 @@
 
 #include <string.h>
 
-#define SASL_SHOWN_MAX 100 /* octets of a mechanism's name, in log lines */
+#define SASL_SHOWN_MAX 100 /* octets of a mechanism's name, and of a user's who failed, in log lines */
 
-/* As if it were not there where it is not wanted. */
+/* As if it were not there where it is not wanted. Where TLS is required, it is required for this, too. */
 static bool is_active(const Smtpd *smtpd)
 {
-    return smtpd->service->sasl && !(smtpd->client.discard & EHLO_AUTH) &&
-           (!smtpd->settings->sasl.needs_tls || session_tls(smtpd->session));
+    bool needs_tls = smtpd->settings->sasl.needs_tls || smtpd->settings->tls.required;
+
+    return smtpd->service->sasl && !(smtpd->client.discard & EHLO_AUTH) && (!needs_tls || session_tls(smtpd->session));
 }
 
 static const SaslPolicy *policy_of(const Smtpd *smtpd)
@@ -68,8 +69,8 @@ static const char *out_of_order(const Smtpd *smtpd)
 
 static void fail_auth(Smtpd *smtpd, bool for_now, const char *why, const char *user)
 {
-    log_warning("%s: SASL %s authentication failed: %s, sasl_username=%s", smtpd->client.text, smtpd->auth.method, why,
-                user ? user : "(unavailable)");
+    log_warning("%s: SASL %s authentication failed: %s, sasl_username=%.*s", smtpd->client.text, smtpd->auth.method,
+                why, SASL_SHOWN_MAX, user ? user : "(unavailable)");
     if (for_now)
         session_replyf(smtpd->session, "454 4.7.0 Temporary authentication failure: %s", why);
     else
@@ -134,7 +135,7 @@ static void begin(Smtpd *smtpd, const char *response)
     SaslStart start = {.mechanism = smtpd->auth.method,
                        .policy = policy_of(smtpd),
                        .number = smtpd->session->number,
-                       .response = response && strcmp(response, "=") == 0 ? "" : response,
+                       .response = response,
                        .local_addr = connection->local_addr,
                        .local_port = connection->local_port,
                        .remote_addr = smtpd->client.addr,
