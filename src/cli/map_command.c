@@ -10,7 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define USAGE "usage: %s [-finNoprsvw] [-c config_dir] [-d key] [-q key] [map_type:]file..."
+#define USAGE "usage: %s [-%s] [-c config_dir] [-d key] [-q key] [map_type:]file..."
+#define MAP_FLAGS "bfFhimnNoprsuUvw"
+#define ALIAS_FLAGS "Nfinoprsuvw"
 
 /* ---- Asking ---- */
 
@@ -79,49 +81,94 @@ static TableResult ask(const GPtrArray *tables, const char *key, char **ret_valu
     return TABLE_ABSENT;
 }
 
-static bool ask_one(const GPtrArray *tables, const char *key, bool *ret_found, GError **error)
+/* With -F the content of the files that the value stands for. False: error is set. */
+static bool print_value(const MapOptions *options, const char *key, const char *value, GError **error)
 {
-    g_autofree char *value = NULL;
-    TableResult result = ask(tables, key, &value, error);
+    gsize len;
 
-    *ret_found = result == TABLE_FOUND;
-    if (*ret_found)
+    if (!options->files) {
         printf("%s\n", value);
-    return result != TABLE_FAILED;
+        return true;
+    }
+    g_autofree guchar *content = g_base64_decode(value, &len);
+    g_autofree char *again = g_base64_encode(content, len);
+    if (strcmp(again, value) != 0)
+        return fail(error, "key %s: malformed BASE64 value: %s", key, value);
+    printf("%.*s\n", (int)len, (const char *)content);
+    return true;
 }
 
-static bool ask_many(const GPtrArray *tables, bool *ret_found, GError **error)
+static bool print_pair(const MapOptions *options, const char *key, const char *value, GError **error)
 {
-    for (;;) {
-        g_autofree char *key = map_read_key();
-        g_autofree char *value = NULL;
-        if (!key)
-            return true;
-        switch (ask(tables, key, &value, error)) {
-        case TABLE_FAILED:
-            return false;
-        case TABLE_FOUND:
-            *ret_found = true;
-            printf("%s\t%s\n", key, value);
-            break;
-        case TABLE_ABSENT:
-            break;
+    printf("%s%s\t", key, options->aliases ? ":" : "");
+    return print_value(options, key, value, error);
+}
+
+static bool ask_one(const MapOptions *options, const GPtrArray *tables, bool *ret_found, GError **error)
+{
+    g_autofree char *value = NULL;
+    TableResult result = ask(tables, options->query, &value, error);
+
+    *ret_found = result == TABLE_FOUND;
+    return result == TABLE_FOUND ? print_value(options, options->query, value, error) : result == TABLE_ABSENT;
+}
+
+/* Many keys, or all entries. */
+typedef struct {
+    const MapOptions *options;
+    const GPtrArray *tables;
+    bool found, failed;
+    GError **error;
+} Many;
+
+/* False: enough. */
+static bool ask_next(void *context, const char *key)
+{
+    Many *many = context;
+    g_autofree char *value = NULL;
+
+    if (many->options->utf8_message && !g_utf8_validate(key, -1, NULL))
+        return true;
+    TableResult result = ask(many->tables, key, &value, many->error);
+    many->found |= result == TABLE_FOUND;
+    many->failed =
+        result == TABLE_FAILED || (result == TABLE_FOUND && !print_pair(many->options, key, value, many->error));
+    return !many->failed;
+}
+
+static bool ask_many(const MapOptions *options, const GPtrArray *tables, bool *ret_found, GError **error)
+{
+    Many many = {.options = options, .tables = tables, .error = error};
+
+    if (options->message.headers || options->message.body) {
+        map_message_keys(&options->message, ask_next, &many);
+    } else {
+        bool more = true;
+        while (more) {
+            g_autofree char *key = map_read_key();
+            more = key && ask_next(&many, key);
         }
     }
+    *ret_found = many.found;
+    return !many.failed;
 }
 
 static bool print_entry(void *context, const char *key, const char *value)
 {
-    printf("%s\t%s\n", key, value);
-    return true;
+    Many *many = context;
+
+    many->failed = !print_pair(many->options, key, value, many->error);
+    return !many->failed;
 }
 
-static bool list_all(const GPtrArray *tables, GError **error)
+static bool list_all(const MapOptions *options, const GPtrArray *tables, GError **error)
 {
-    for (guint i = 0; i < tables->len; i++)
-        if (!table_walk(g_ptr_array_index(tables, i), print_entry, NULL, error))
+    Many many = {.options = options, .error = error};
+
+    for (guint i = 0; i < tables->len && !many.failed; i++)
+        if (!table_walk(g_ptr_array_index(tables, i), print_entry, &many, error))
             return false;
-    return true;
+    return !many.failed;
 }
 
 static bool read_tables(const MapOptions *options, char **names, bool *ret_found, GError **error)
@@ -136,13 +183,37 @@ static bool read_tables(const MapOptions *options, char **names, bool *ret_found
         return false;
     *ret_found = options->list;
     if (options->list)
-        return list_all(tables, error);
+        return list_all(options, tables, error);
     if (strcmp(options->query, "-") == 0)
-        return ask_many(tables, ret_found, error);
-    return ask_one(tables, options->query, ret_found, error);
+        return ask_many(options, tables, ret_found, error);
+    return ask_one(options, tables, ret_found, error);
 }
 
 /* ---- The command line ---- */
+
+/* Options that postalias has not. False: it is none. */
+static bool parse_map_option(int option, MapOptions *options)
+{
+    switch (option) {
+    case 'b':
+        options->message.body = true;
+        return true;
+    case 'F':
+        options->files = true;
+        return true;
+    case 'h':
+        options->message.headers = true;
+        return true;
+    case 'm':
+        options->message.mime = true;
+        return true;
+    case 'U':
+        options->utf8_message = true;
+        return true;
+    default:
+        return false;
+    }
+}
 
 /* False: the usage is to be shown. */
 static bool parse_options(int argc, char **argv, MapOptions *options)
@@ -151,7 +222,7 @@ static bool parse_options(int argc, char **argv, MapOptions *options)
 
     opterr = 0;
     optind = 0; /* begins anew, whatever was parsed before */
-    while ((option = getopt(argc, argv, "+c:d:finNopq:rsvw")) != -1) {
+    while ((option = getopt(argc, argv, options->aliases ? "+c:d:q:" ALIAS_FLAGS : "+c:d:q:" MAP_FLAGS)) != -1) {
         switch (option) {
         case 'c':
             options->config_dir = optarg;
@@ -189,6 +260,9 @@ static bool parse_options(int argc, char **argv, MapOptions *options)
             options->modes += !options->list;
             options->list = true;
             break;
+        case 'u':
+            options->any_octets = true;
+            break;
         case 'v':
             log_set_verbose(log_verbose() + 1);
             break;
@@ -196,7 +270,8 @@ static bool parse_options(int argc, char **argv, MapOptions *options)
             options->quiet = true;
             break;
         default:
-            return false;
+            if (!parse_map_option(option, options))
+                return false;
         }
     }
     return optind < argc;
@@ -224,11 +299,16 @@ int map_command(int argc, char **argv, const char *config_dir)
     options.aliases = strcmp(argv[0], "postalias") == 0;
     log_set_tag(NULL, argv[0]);
     if (!parse_options(argc, argv, &options)) {
-        log_fatal(USAGE, argv[0]);
+        log_fatal(USAGE, argv[0], options.aliases ? ALIAS_FLAGS : MAP_FLAGS);
         return 1;
     }
     if (options.modes > 1) {
         log_fatal("specify only one of -s -q or -d");
+        return 1;
+    }
+    if ((options.message.body || options.message.headers || options.message.mime) &&
+        (!options.query || strcmp(options.query, "-") != 0)) {
+        log_fatal("specify -b -h or -m only with \"-q -\"");
         return 1;
     }
     if (!run(&options, argv + optind, &found, &error)) {

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -36,6 +37,7 @@ static int run(const char *words, const char *input, char **ret_output)
     dup2(in, STDIN_FILENO);
     dup2(out, STDOUT_FILENO);
     clearerr(stdin);
+    __fpurge(stdin); /* what the last run left unread */
     int status = map_command((int)g_strv_length(argv), argv, testing_dir);
     fflush(stdout);
     dup2(old_in, STDIN_FILENO);
@@ -139,10 +141,11 @@ static void what_is_refused(void **state)
     static const struct {
         const char *words, *logged;
     } rows[] = {
-        {"-w", "fatal: usage: postmap [-finNoprsvw] [-c config_dir] [-d key] [-q key] [map_type:]file...\n"},
-        {"-x @", "fatal: usage: postmap [-finNoprsvw] [-c config_dir] [-d key] [-q key] [map_type:]file...\n"},
+        {"-w", "fatal: usage: postmap [-bfFhimnNoprsuUvw] [-c config_dir] [-d key] [-q key] [map_type:]file...\n"},
+        {"-x @", "fatal: usage: postmap [-bfFhimnNoprsuUvw] [-c config_dir] [-d key] [-q key] [map_type:]file...\n"},
         {"-q a -s @", "fatal: specify only one of -s -q or -d\n"},
         {"-q a -q b @", "fatal: specify only one of -s -q or -d\n"},
+        {"-h -q foo @", "fatal: specify -b -h or -m only with \"-q -\"\n"},
         {"regexp:/x", "fatal: unsupported dictionary type: regexp does not support bulk-mode creation.\n"},
         {"-q a nosuch:x", "fatal: unsupported dictionary type: nosuch\n"},
         {"-q a fail:x", "fatal: table fail:x: query error: Application error\n"},
@@ -282,6 +285,70 @@ static void aliases_are_names_and_values(void **state)
     }
 }
 
+static void keys_of_a_message(void **state)
+{
+    static const char message[] =
+        "Subject: a\n b\nContent-Type: multipart/mixed; boundary=x\n\npre\n--x\nX-Part: 1\n\nt1\n"
+        "--x\nContent-Type: message/rfc822\n\nSubject: in\n\nend";
+    static const struct {
+        const char *options, *found;
+    } rows[] = {
+        {"-h", "[Subject: a\n b]\n[Content-Type: multipart/mixed; boundary=x]\n"},
+        {"-hm", "[Subject: a\n b]\n[Content-Type: multipart/mixed; boundary=x]\n[X-Part: 1]\n[Content-Type: "
+                "message/rfc822]\n[Subject: in]\n"},
+        {"-b", "[]\n[pre]\n[--x]\n[X-Part: 1]\n[]\n[t1]\n[--x]\n[Content-Type: message/rfc822]\n[]\n[Subject: "
+               "in]\n[]\n[end]\n"},
+        {"-b -m", "[]\n[pre]\n[--x]\n[]\n[t1]\n[--x]\n[]\n[end]\n"},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_autofree char *path = testing_file("pattern", "/(.*)/ [$1]\n");
+        g_autofree char *ask = g_strdup_printf("%s -q - pcre:%s", rows[i].options, path);
+        g_autofree char *got = NULL;
+        if (run(ask, message, &got) != 0)
+            fail_msg("%s: %s", ask, testing_logged());
+        g_autoptr(GString) values = g_string_new(NULL);
+        for (const char *at = got; (at = strstr(at, "\t[")) != NULL; at = strstr(at, "]\n"))
+            g_string_append_len(values, at + 1, strstr(at, "]\n") + 2 - (at + 1));
+        assert_string_equal(values->str, rows[i].found);
+    }
+    assert_run("-b -q - static:x", "no header\n", 0, "\tx\nno header\tx\n");
+    assert_run("-h -U -q - static:x", "A: \xff\nB: c\n", 0, "B: c\tx\n");
+}
+
+static void values_may_be_files(void **state)
+{
+    g_autofree char *one = testing_file("one", "hello\n"), *two = testing_file("two", "world");
+    g_autofree char *text = g_strdup_printf("a %s\nb %s, %s\nc %s.no\n", one, one, two, two);
+    g_autofree char *path = testing_file("files", text);
+    g_autofree char *make = g_strdup_printf("-F lmdb:%s", path);
+    g_autofree char *list = g_strdup_printf("-s lmdb:%s", path);
+    g_autofree char *query = g_strdup_printf("-F -q b lmdb:%s", path);
+
+    assert_run(make, "", 0, "");
+    g_autofree char *logged = testing_logged();
+    assert_non_null(strstr(logged, ".no: No such file or directory: skipping this entry\n"));
+    assert_run(list, "", 0, "a\taGVsbG8K\nb\taGVsbG8Kd29ybGQ=\n");
+    assert_run(query, "", 0, "hello\nworld\n");
+    assert_run("-F -q foo static:no", "", 1, "");
+    g_free(testing_logged());
+}
+
+static void octets_are_utf8_unless_told(void **state)
+{
+    g_autofree char *path = testing_file("octets", "a\xff b\nc d\xff\nu\xc3\xbc x\n");
+    g_autofree char *make = g_strdup_printf("lmdb:%s", path);
+    g_autofree char *make_any = g_strdup_printf("-u lmdb:%s", path);
+    g_autofree char *list = g_strdup_printf("-s lmdb:%s", path);
+
+    assert_run(make, "", 0, "");
+    assert_run(list, "", 0, "u\xc3\xbc\tx\n");
+    g_autofree char *logged = testing_logged();
+    assert_non_null(strstr(logged, "line 2: non-UTF-8 input \"c d?\" -- ignoring this line\n"));
+    assert_run(make_any, "", 0, "");
+    assert_run(list, "", 0, "a\xff\tb\nc\td\xff\nu\xc3\xbc\tx\n");
+}
+
 static int begin(void **state)
 {
     testing_begin();
@@ -312,6 +379,9 @@ int main(void)
         cmocka_unit_test(a_constant_database_is_made_and_asked),
         cmocka_unit_test(a_damaged_constant_database_fails),
         cmocka_unit_test(aliases_are_names_and_values),
+        cmocka_unit_test(keys_of_a_message),
+        cmocka_unit_test(values_may_be_files),
+        cmocka_unit_test(octets_are_utf8_unless_told),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

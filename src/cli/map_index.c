@@ -50,7 +50,7 @@ char *map_read_key(void)
         free(line);
         return NULL;
     }
-    while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
+    if (len > 0 && line[len - 1] == '\n')
         line[--len] = '\0';
     char *key = g_strdup(line);
     free(line);
@@ -172,6 +172,57 @@ static bool put_record(const MapOptions *options, const Target *target, const Wr
     return result != TABLE_FAILED;
 }
 
+/* As base64, what stands in the files that value names. NULL: error. Caller frees. */
+static char *read_files(const char *value, GError **error)
+{
+    g_autoptr(GPtrArray) paths = config_split(value);
+    g_autoptr(GString) all = g_string_new(NULL);
+
+    for (guint i = 0; i < paths->len; i++) {
+        const char *path = paths->pdata[i];
+        g_autofree char *content = NULL;
+        gsize len;
+        auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0) {
+            fail_errno(error, "open %s", path);
+            return NULL;
+        }
+        if (!g_file_get_contents(path, &content, &len, error))
+            return NULL;
+        g_string_append_len(all, content, (gssize)len);
+    }
+    return g_base64_encode((const guchar *)all->str, all->len);
+}
+
+static bool is_utf8_wanted(const MapOptions *options)
+{
+    if (options->any_octets)
+        return false;
+    g_autoptr(Config) config = map_config(options, NULL);
+    return !config || config_bool(config, "smtputf8_enable");
+}
+
+/* False: the record is left out, which was logged. */
+static bool complete_record(const MapOptions *options, const char *shown, int line, const char *key, char **value)
+{
+    g_autoptr(GError) why = NULL;
+
+    if ((!g_utf8_validate(key, -1, NULL) || !g_utf8_validate(*value, -1, NULL)) && is_utf8_wanted(options)) {
+        log_warning("%s, line %d: non-UTF-8 input \"%s %s\" -- ignoring this line", shown, line, key, *value);
+        return false;
+    }
+    if (!options->files)
+        return true;
+    char *content = read_files(*value, &why);
+    if (!content) {
+        log_warning("%s, line %d: %s: skipping this entry", shown, line, why->message);
+        return false;
+    }
+    g_free(*value);
+    *value = content;
+    return true;
+}
+
 static bool put_records(const MapOptions *options, const Target *target, const Writer *writer, Lines *lines,
                         const char *shown, GError **error)
 {
@@ -189,7 +240,8 @@ static bool put_records(const MapOptions *options, const Target *target, const W
         case TEXT_SKIPPED:
             break;
         case TEXT_RECORD:
-            if (!put_record(options, target, writer, key, value, error))
+            if (complete_record(options, shown, line, key, &value) &&
+                !put_record(options, target, writer, key, value, error))
                 return false;
             break;
         }

@@ -1,5 +1,6 @@
 /* map_index.h - the part of `gatepost map` that writes. */
 #pragma once
+#include "cli/map_message.h"
 #include "config/config.h"
 #include <glib.h>
 #include <stdbool.h>
@@ -18,6 +19,10 @@ typedef struct {
     bool own_permissions;                             /* -p: the source's permissions are not taken over */
     bool replace;                                     /* -r: a later record replaces */
     bool quiet;                                       /* -w: and nothing is said of duplicates */
+    bool any_octets;                                  /* -u: keys and values need not be UTF-8 */
+    bool utf8_message;                                /* -U: but keys from a message must */
+    bool files;                                       /* -F: values are of files, as base64 */
+    MapMessage message;                               /* -b, -h, -m */
 } MapOptions;
 
 /* main.cf. NULL: error. */
