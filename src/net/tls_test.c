@@ -286,6 +286,41 @@ static void names_and_fingerprints_verify(void **state)
     }
 }
 
+/* From where the process can read them no more once it serves. */
+static void authorities_are_read_at_once(void **state)
+{
+    enum { DIRECTORY, DEFAULT, ANCHORS, UNNAMED };
+    static const TlsPeerStatus wanted[] = {TLS_PEER_VERIFIED, TLS_PEER_VERIFIED, TLS_PEER_VERIFIED, TLS_PEER_UNTRUSTED};
+    g_autofree char *chain = path("server.chain"), *hashed = path("hashed"), *file = path("hashed/ca.pem");
+    TlsOptions of_server = options_of(TLS_SERVER);
+
+    of_server.chain_files = chain;
+    g_autoptr(TlsContext) server = context_of(&of_server);
+    for (int way = DIRECTORY; way <= UNNAMED; way++) {
+        TlsOptions of_client = options_of(TLS_CLIENT);
+        run("mkdir hashed; ln -s ../ca.pem hashed/ca.pem");
+        if (way != UNNAMED)
+            run("openssl rehash hashed");
+        of_client.ca_path = way == DIRECTORY || way == UNNAMED ? hashed : NULL;
+        of_client.default_ca = way == DEFAULT;
+        setenv("SSL_CERT_DIR", hashed, 1);
+        g_autoptr(TlsContext) client = context_of(&of_client);
+        if (way == ANCHORS)
+            assert_true(tls_context_keep_anchors(client, file, NULL));
+        run("rm -r hashed");
+        Pair pair = pair_of(server, client);
+        tls_expect_names(pair.client, (const char *const[]){"server.example", NULL});
+        if (way == ANCHORS)
+            assert_true(tls_trust_only(pair.client, (const char *const[]){file, NULL}, NULL));
+        else
+            assert_false(tls_trust_only(pair.client, (const char *const[]){file, NULL}, NULL));
+        assert_true(shake(&pair));
+        assert_int_equal(tls_facts(pair.client)->peer, wanted[way]);
+        part(&pair);
+    }
+    unsetenv("SSL_CERT_DIR");
+}
+
 static void sessions_are_resumed(void **state)
 {
     g_autofree char *chain = path("server.chain"), *own = path("client.chain"), *ca = path("ca.pem");
@@ -524,7 +559,7 @@ int main(void)
         cmocka_unit_test(names_and_fingerprints_verify), cmocka_unit_test(sessions_are_resumed),
         cmocka_unit_test(names_choose_certificates),     cmocka_unit_test(bad_files_are_refused),
         cmocka_unit_test(pairs_of_files_are_read),       cmocka_unit_test(chains_are_checked_before_their_use),
-        cmocka_unit_test(ticket_keys_turn_over),
+        cmocka_unit_test(ticket_keys_turn_over),         cmocka_unit_test(authorities_are_read_at_once),
     };
 
     return cmocka_run_group_tests(tests, make_certificates, remove_certificates);
