@@ -519,11 +519,16 @@ static void bad_lists_do_not_start(void **state)
 /* What TLS and the client's certificate decide. */
 static void tls_decides(void **state)
 {
-    static const TlsFacts bare = {.cert_fingerprint = (char *)"", .key_fingerprint = (char *)""};
-    static const TlsFacts untrusted = {
-        .cert_fingerprint = (char *)"AA:BB", .key_fingerprint = (char *)"CC:DD", .peer = TLS_PEER_UNTRUSTED};
-    static const TlsFacts trusted = {
-        .cert_fingerprint = (char *)"11:22", .key_fingerprint = (char *)"33:44", .peer = TLS_PEER_TRUSTED};
+    static const TlsFacts bare = {
+        .cert_fingerprint = (char *)"", .key_fingerprint = (char *)"", .peer_name = (char *)""};
+    static const TlsFacts untrusted = {.cert_fingerprint = (char *)"AA:BB",
+                                       .key_fingerprint = (char *)"CC:DD",
+                                       .peer_name = (char *)"a.test",
+                                       .peer = TLS_PEER_UNTRUSTED};
+    static const TlsFacts trusted = {.cert_fingerprint = (char *)"11:22",
+                                     .key_fingerprint = (char *)"33:44",
+                                     .peer_name = (char *)"b.test",
+                                     .peer = TLS_PEER_TRUSTED};
     const struct {
         const char *rules;
         const TlsFacts *tls;
@@ -541,16 +546,16 @@ static void tls_decides(void **state)
         {"check_ccert_access inline:{{33:44=REJECT no},{AA:BB=OK}}, reject", NULL, "554 5.7.1"},
         {"check_ccert_access inline:{{33:44=REJECT no},{AA:BB=OK}}, reject", &untrusted, NULL},
         {"check_ccert_access inline:{{33:44=REJECT no}}, permit", &trusted,
-         "554 5.7.1 <33:44>: Client certificate rejected: no"},
+         "554 5.7.1 <b.test>: Client certificate rejected: no"},
         {"check_ccert_access { inline:{{11:22=REJECT cert},{33:44=REJECT key}} }, permit", &trusted,
-         "554 5.7.1 <11:22>: Client certificate rejected: cert"},
+         "554 5.7.1 <b.test>: Client certificate rejected: cert"},
         {"check_ccert_access { inline:{{11:22=REJECT cert},{33:44=REJECT key}}, "
          "{ search_order = pubkey_fingerprint cert_fingerprint } }, permit",
-         &trusted, "554 5.7.1 <33:44>: Client certificate rejected: key"},
+         &trusted, "554 5.7.1 <b.test>: Client certificate rejected: key"},
         {"check_ccert_access { inline:{{11:22=REJECT cert}}, { search_order=pubkey_fingerprint } }, permit", &trusted,
          NULL},
         {"check_ccert_access { inline:{{11:22=REJECT cert}} search_order=cert_fingerprint }, permit", &trusted,
-         "554 5.7.1 <11:22>"},
+         "554 5.7.1 <b.test>"},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {

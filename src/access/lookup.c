@@ -161,7 +161,7 @@ Verdict check_ccert_access(Evaluation *evaluation, const Rule *rule)
         search.is_part = false;
         try_key(&search, *what == SEARCH_CERT ? tls->cert_fingerprint : tls->key_fingerprint);
     }
-    return finish(&search, search.key ? search.key : tls->cert_fingerprint, "Client certificate");
+    return finish(&search, tls->peer_name, "Client certificate");
 }
 
 Verdict check_sasl_access(Evaluation *evaluation, const Rule *rule)

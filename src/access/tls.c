@@ -22,7 +22,7 @@ Verdict permit_tls_clientcerts(Evaluation *evaluation, const Rule *rule)
         g_autofree char *value = NULL;
         TableResult result = tables_lookup(evaluation->access->clientcerts, prints[i], &value);
         if (result == TABLE_FAILED)
-            return refuse_for_lookup(evaluation, prints[i]);
+            return refuse_for_lookup(evaluation, evaluation->what);
         if (result == TABLE_FOUND)
             return VERDICT_OK;
     }

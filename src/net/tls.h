@@ -21,6 +21,7 @@ typedef enum { TLS_SERVER, TLS_CLIENT } TlsRole;
 typedef enum {
     TLS_VERIFY_NONE, /* a server asks for no certificate; a client takes any, and notes what it is */
     TLS_VERIFY_ASK,  /* a server asks for one, and notes what came: whether it is enough is the caller's business */
+    TLS_VERIFY_NEED, /* the same, and the log says what is wrong with one */
 } TlsVerify;
 
 /* Besides these lists all texts are those of main.cf; NULL or "" is none. All is copied. */

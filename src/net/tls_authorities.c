@@ -78,7 +78,7 @@ bool tls_load_authorities(SSL_CTX *ssl, const TlsOptions *options, GError **erro
     }
     if (options->default_ca && !load_default(ssl, error))
         return false;
-    if (options->role == TLS_SERVER && options->verify == TLS_VERIFY_ASK && file && *file)
+    if (options->role == TLS_SERVER && options->verify != TLS_VERIFY_NONE && file && *file)
         SSL_CTX_set_client_CA_list(ssl, SSL_load_client_CA_file(file));
     ERR_clear_error();
     return true;

@@ -137,7 +137,7 @@ static EVP_PKEY *dh_of_file(const char *file, GError **error)
     EVP_PKEY *dh = text ? PEM_read_bio_Parameters(text, NULL) : NULL;
 
     BIO_free(text);
-    if (!dh || !EVP_PKEY_is_a(dh, "DH")) {
+    if (!dh || (!EVP_PKEY_is_a(dh, "DH") && !EVP_PKEY_is_a(dh, "DHX"))) { /* X9.42: of "openssl dhparam -dsaparam" */
         g_autofree char *reason = tls_library_reason();
         fail(error, "cannot read Diffie-Hellman parameters in %s: %s", file, reason);
         EVP_PKEY_free(dh);
@@ -213,6 +213,14 @@ static void set_verification(SSL_CTX *ssl, const TlsOptions *options)
     SSL_CTX_set_verify_depth(ssl, MAX(options->verify_depth - 1, 0)); /* OpenSSL counts the certificates in between */
 }
 
+static bool has_bad_label(const char *name)
+{
+    for (const char *dash = strchr(name, '-'); dash; dash = strchr(dash + 1, '-'))
+        if (dash == name || dash[-1] == '.' || dash[1] == '.' || dash[1] == '\0')
+            return true;
+    return false;
+}
+
 /* A name in the client's hello: host name syntax, lower case. NULL: it is none. */
 static char *host_name(const char *name)
 {
@@ -220,7 +228,7 @@ static char *host_name(const char *name)
 
     if (len == 0 || len > 253 ||
         strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != len || *name == '.' ||
-        name[len - 1] == '.' || strstr(name, ".."))
+        name[len - 1] == '.' || strstr(name, "..") || has_bad_label(name))
         return NULL;
     return g_ascii_strdown(name, -1);
 }
@@ -254,7 +262,7 @@ static int choose_certificate(SSL *ssl, int *alert, void *unused)
 
     if (asked && !name) {
         g_autofree char *shown = log_quote(asked, MIN(strlen(asked), 100));
-        log_warning("%s: malformed server name in the TLS handshake: %s", tls->peer, shown);
+        log_warning("TLS SNI from %s is invalid: %s", tls->peer, shown);
     }
     if (!name || tls->server_name) /* the latter: the second hello of a handshake */
         return name ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
@@ -262,9 +270,11 @@ static int choose_certificate(SSL *ssl, int *alert, void *unused)
     *alert = SSL_AD_INTERNAL_ERROR;
     if (failed)
         log_warning("%s: the server name %s cannot be looked up", tls->peer, name);
+    if (!failed && !chain && tls->context->log_level >= 1)
+        log_info("TLS SNI %s from %s not matched, using default chain", asked, tls->peer);
     if (failed || !chain)
         return failed ? SSL_TLSEXT_ERR_ALERT_FATAL : SSL_TLSEXT_ERR_NOACK;
-    return take_chain(tls, chain, name);
+    return take_chain(tls, chain, asked);
 }
 
 /* --- sessions that are resumed --- */
@@ -377,6 +387,7 @@ TlsContext *tls_context_new(const TlsOptions *options, TlsContext *like, GError 
     context->name_flags = options->wildcard_matches_multiple_labels ? X509_CHECK_FLAG_MULTI_LABEL_WILDCARDS : 0;
     context->old_key_fingerprints = options->old_key_fingerprints;
     context->log_level = options->log_level;
+    context->says_why = options->verify == TLS_VERIFY_NEED;
     context->tickets = options->tickets;
     context->session_time = MAX(options->session_time, SESSION_TIME_MIN);
     context->find_chain = options->find_chain;

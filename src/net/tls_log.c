@@ -96,6 +96,7 @@ static char *last_issuer(const Tls *tls)
 static void log_unverified(const Tls *tls)
 {
     long problem = SSL_get_verify_result(tls->ssl);
+    const char *kind = tls->context->role == TLS_SERVER ? "client" : "server";
     g_autofree char *issuer = last_issuer(tls);
 
     if (tls->fingerprints)
@@ -112,17 +113,17 @@ static void log_unverified(const Tls *tls)
         break;
     case X509_V_ERR_CERT_NOT_YET_VALID:
     case X509_V_ERR_ERROR_IN_CERT_NOT_BEFORE_FIELD:
-        log_info("server certificate verification failed for %s: certificate not yet valid", tls->peer);
+        log_info("%s certificate verification failed for %s: certificate not yet valid", kind, tls->peer);
         break;
     case X509_V_ERR_CERT_HAS_EXPIRED:
     case X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD:
-        log_info("server certificate verification failed for %s: certificate has expired", tls->peer);
+        log_info("%s certificate verification failed for %s: certificate has expired", kind, tls->peer);
         break;
     case X509_V_ERR_INVALID_PURPOSE:
-        log_info("certificate verification failed for %s: not designated for use as a server certificate", tls->peer);
+        log_info("certificate verification failed for %s: not designated for use as a %s certificate", tls->peer, kind);
         break;
     default:
-        log_info("server certificate verification failed for %s: num=%ld:%s", tls->peer, problem,
+        log_info("%s certificate verification failed for %s: num=%ld:%s", kind, tls->peer, problem,
                  X509_verify_cert_error_string(problem));
     }
 }
@@ -138,7 +139,7 @@ void tls_log_established(Tls *tls)
         [TLS_PEER_VERIFIED] = "Verified",
     };
 
-    if (unverified)
+    if (unverified || (tls->context->says_why && tls_facts(tls)->peer == TLS_PEER_UNTRUSTED))
         log_unverified(tls);
     if (tls->context->log_level < 1)
         return;

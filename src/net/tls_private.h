@@ -16,6 +16,7 @@ struct TlsContext {
     unsigned name_flags;
     bool old_key_fingerprints;
     int log_level;
+    bool says_why; /* TLS_VERIFY_NEED */
     TlsTickets *tickets;
     int session_time;
     char *(*find_chain)(const void *user, const char *name, bool *ret_failed);

@@ -192,7 +192,7 @@ Outcome client_connected(Session *session)
         client_authorize(smtpd);
         smtpd->client.known = true;
     }
-    if (tls_wraps(smtpd))
+    if (tls_wraps(smtpd) || tls_aborts(smtpd))
         return outcome_done();
     if (!smtpd->client.greeting && turned_away(smtpd))
         return outcome_done();

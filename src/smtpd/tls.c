@@ -164,7 +164,7 @@ static bool read_level(const Config *config, bool *ret_on, bool *ret_required, G
         use = enforce || g_ascii_strcasecmp(level, "may") == 0;
         for (size_t i = 0; i < G_N_ELEMENTS(stronger); i++) {
             if (g_ascii_strcasecmp(level, stronger[i]) == 0) {
-                log_warning("smtpd_tls_security_level: unsupported level \"%s\", using \"encrypt\"", level);
+                log_warning("smtpd_tls_security_level: unsupported TLS level \"%s\", using \"encrypt\"", level);
                 use = enforce = true;
             }
         }
@@ -215,7 +215,7 @@ static bool make_context(const Config *config, TlsTickets *tickets, const char *
 
     if (!tls_settings_read(config, "smtpd", TLS_SERVER, tls->required, tls->asks, &settings, error))
         return false;
-    settings.options.verify = tls->asks ? TLS_VERIFY_ASK : TLS_VERIFY_NONE;
+    settings.options.verify = tls->needs_trust ? TLS_VERIFY_NEED : tls->asks ? TLS_VERIFY_ASK : TLS_VERIFY_NONE;
     settings.options.dh_file = config_string(config, "smtpd_tls_dh1024_param_file");
     settings.options.session_time = (int)config_seconds(config, "smtpd_tls_session_cache_timeout");
     settings.options.tickets = tickets;

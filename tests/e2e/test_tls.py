@@ -41,6 +41,7 @@ tls_server_sni_maps = inline:{{{{other.example={authority.path('other.chain')}}}
             'ask': f'{may} -o smtpd_tls_ask_ccert=yes -o smtpd_relay_restrictions=permit_tls_clientcerts,reject',
             'all': f'{may} -o smtpd_tls_ask_ccert=yes -o smtpd_relay_restrictions=permit_tls_all_clientcerts,reject',
             'require': f'{may} -o smtpd_tls_security_level=encrypt -o smtpd_tls_req_ccert=yes',
+            'require_wrapped': f'{may} -o smtpd_tls_wrappermode=yes -o smtpd_tls_req_ccert=yes',
             'plain': f'{may} -o smtpd_recipient_restrictions=reject_plaintext_session',
             'modern': f'{may} -o smtpd_tls_protocols=>=TLSv1.3',
             'hidden': f'{may} -o smtpd_discard_ehlo_keywords=starttls,silent-discard',
@@ -195,7 +196,8 @@ def test_protocols(mta, authority):
     mta.log.wait(r'warning: TLS library problem: error:\w+:SSL routines::unsupported protocol:.*', mark, 'smtpd')
 
 
-@pytest.mark.parametrize('name, got', [('other.example', 'other'), ('unknown.example', 'ec'), (None, 'ec')])
+@pytest.mark.parametrize('name, got', [('other.example', 'other'), ('Other.Example', 'other'), ('unknown.example', 'ec'), (None, 'ec'),
+                                       ('-bad.example', 'ec')])
 def test_server_names(mta, authority, name, got):
     mark = mta.log.mark()
     with mta.session('may') as client:
@@ -205,6 +207,10 @@ def test_server_names(mta, authority, name, got):
     with open(authority.path(f'{got}.pem')) as file:
         assert served == ssl.PEM_cert_to_DER_cert(file.read())
     assert mta.log.wait(ESTABLISHED, mark, 'smtpd')[2] == (f' to {name}' if got == 'other' else '')
+    from_here = 'from localhost[127.0.0.1]'
+    said = {'unknown.example': f'TLS SNI unknown.example {from_here} not matched, using default chain',
+            '-bad.example': f'warning: TLS SNI {from_here} is invalid: -bad.example'}.get(name)
+    assert [text for text in mta.log.texts(mark) if 'SNI' in text] == ([said] if said else [])
 
 
 @pytest.mark.parametrize('own, trust, issuer', [('client', 'Trusted', 'Test CA'), ('stranger', 'Untrusted', 'a stranger'), (None, 'Anonymous', None)])
@@ -236,12 +242,16 @@ def test_relaying_by_fingerprint(mta, authority):
 
 
 def test_required_certificates(mta, authority):
+    failed = 'certificate verification failed for localhost[127.0.0.1]: self-signed certificate'
     for own, why in ((None, 'No client certificate presented'), ('stranger', 'Client certificate not trusted')):
         mark = mta.log.mark()
         with mta.session('require') as client:
             starttls(client, authority.client_context(own=own))
             client.cmd('EHLO x', f'~421 4.7.1 \\S+ Error: {why}')
             client.expect_close()
+        with connect_tls(mta, 'require_wrapped', authority.client_context(own=own)) as client:
+            client.expect(f'~421 4.7.1 \\S+ Error: {why}')
+        assert not own or mta.log.wait_text(failed, mark)
         mta.log.wait_text(f'NOQUEUE: abort: TLS from localhost[127.0.0.1]: {why}', mark)
         mta.log.wait_text('disconnect from localhost[127.0.0.1] ehlo=1 starttls=1 commands=2', mark)
     with mta.session('require') as client:
