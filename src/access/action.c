@@ -302,7 +302,7 @@ Verdict apply_action(Evaluation *evaluation, const Found *found)
         return apply_type(type, &action);
     if (is_code(word) && *text)
         return apply_code(&action, word);
-    if (*word && !*text && strspn(word, "0123456789") == len)
+    if (len > 0 && !found->value[len] && strspn(word, "0123456789") == len) /* a code whose text is missing is none */
         return permit_as(&action);
     return apply_list(evaluation, found);
 }

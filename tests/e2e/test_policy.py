@@ -111,6 +111,7 @@ ACTIONS = {
     'strict': '450 4.3.2 <alice@virt.test>: Recipient address rejected: Try again later',
     'reject_unauth_destination, permit': 250,
     'nosuch_word': '451 4.3.5 Server configuration error',
+    '550 ': '451 4.3.5 Server configuration error',
     'check_client_access hash:/x': '451 4.3.5 Server configuration error',
     'WARN told': 554, 'PREPEND X-Policy: yes': 554, '': 250,
 }
