@@ -10,7 +10,7 @@ from harness.peer import CLOSE, HANG, until
 MAIN = """
 relay_domains = next.test, down.test, gone.test, wait.test
 transport_maps = inline:{{next.test=smtp:[127.0.0.1]:{next}}, {down.test=smtp:[127.0.0.1]:{nobody}}, {gone.test=discard:silently},
-    {no.test=error:5.7.1 not for you}}
+    {no.test=error:5.7.1 not for you}, {never.test=error:}}
 virtual_alias_maps = inline:{{list@virt.test=alice@virt.test, bob@virt.test}, {alias@virt.test=bad@next.test}}
 smtpd_reject_unlisted_recipient = no
 address_verify_poll_delay = 1s
@@ -98,6 +98,7 @@ def test_good_recipient(mta, sink):
     ('hard', 'alias@virt.test', '550 5.1.1 ' + refused('alias@virt.test', 'undeliverable address: ' + NO)),
     ('hard', 'list@virt.test', OK), ('hard', 'alice@virt.test', OK), ('hard', 'x@gone.test', OK),
     ('hard', 'nobody@virt.test', '550 5.1.1 ' + refused('nobody@virt.test', 'undeliverable address: unknown user: "nobody@virt.test"')),
+    ('hard', 'x@never.test', '550 5.1.1 ' + refused('x@never.test', 'undeliverable address: Address is undeliverable')),
     ('hard', 'x@no.test', '550 5.1.1 ' + refused('x@no.test', 'undeliverable address: not for you')),
     ('hard', '"bad bad"@next.test', '550 5.1.1 ' + refused('bad bad@next.test', 'undeliverable address: ' + NO)),
     ('hard', 'double-bounce@mx.gate.test', OK), ('no', 'double-bounce@mx.gate.test', OK),
