@@ -226,7 +226,7 @@ static char *clean(const char *value)
     return g_strdelimit(text, " <>()\\\";@", '?');
 }
 
-/* The value to store, or NULL: bad syntax. value is decoded; cleaned for XFORWARD. */
+/* The value to store, or NULL: bad syntax. value is decoded; cleaned for XFORWARD and in addresses. */
 static char *parse_value(XfAttr attr, const char *value, bool is_xclient, bool ipv4, bool ipv6)
 {
     if (g_ascii_strcasecmp(value, UNAVAILABLE) == 0 && !(is_xclient && attr == XF_PROTO))
@@ -284,7 +284,8 @@ static char *take_attribute(const char *word, bool is_xclient, bool ipv4, bool i
 
     g_autofree char *decoded = xtext_decode(equals + 1);
     const char *raw = decoded ? decoded : equals + 1; /* what is no xtext stands for itself */
-    g_autofree char *text = is_xclient ? log_quote(raw, strlen(raw)) : clean(raw);
+    bool is_address = attr == XF_ADDR || attr == XF_DESTADDR;
+    g_autofree char *text = is_xclient && !is_address ? log_quote(raw, strlen(raw)) : clean(raw);
     char *value = parse_value(attr, text, is_xclient, ipv4, ipv6);
     if (!value)
         return g_strdup_printf("501 5.5.4 Bad %s syntax: %s", names[attr], text);

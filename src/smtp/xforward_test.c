@@ -262,6 +262,8 @@ static void xclient_has_its_own_attributes(void **state)
         {" DESTADDR=IPv6:::1", NULL, XF_DESTADDR, "::1"},
         {" DESTADDR=[UNAVAILABLE]", NULL, XF_DESTADDR, ""},
         {" DESTADDR=foo", "501 5.5.4 Bad DESTADDR syntax: foo", XF_DESTADDR, NULL},
+        {" DESTADDR=1+20+3Cx;", "501 5.5.4 Bad DESTADDR syntax: 1??x?", XF_DESTADDR, NULL},
+        {" ADDR=IPv6:::1;x", "501 5.5.4 Bad ADDR syntax: IPv6:::1?x", XF_ADDR, NULL},
         {" DESTPORT=25", NULL, XF_DESTPORT, "25"},
         {" DESTPORT=foo", "501 5.5.4 Bad DESTPORT syntax: foo", XF_DESTPORT, NULL},
         {" PORT=[TEMPUNAVAIL]", "501 5.5.4 Bad PORT syntax: [TEMPUNAVAIL]", XF_PORT, NULL},

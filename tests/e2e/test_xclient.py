@@ -99,6 +99,8 @@ def bad(name, value):
     ('IDENT=1', '501 5.5.4 Bad XCLIENT attribute name: IDENT'),
     bad('ADDR', '1.2.3'), bad('ADDR', '2001:db8::1'), bad('ADDR', 'IPv6:192.0.2.1'), bad('ADDR', '[TEMPUNAVAIL]'),
     bad('PORT', 'x'), bad('DESTADDR', 'x'), bad('DESTPORT', 'x'), bad('PROTO', 'QMQP'), bad('PROTO', '[UNAVAILABLE]'),
+    ('ADDR=1+20+3Cx;', '501 5.5.4 Bad ADDR syntax: 1??x?'), ('DESTADDR=1;x', '501 5.5.4 Bad DESTADDR syntax: 1?x'),
+    bad('PROTO', 'a;b'),
     bad('NAME', '-a.test'), bad('NAME', 'a..b'), bad('REVERSE_NAME', 'a..b'),
     ('HELO=' + 'x' * 255, GREETING), ('HELO=a+2', GREETING), ('HELO=a+zz', GREETING), ('HELO=[TEMPUNAVAIL]', GREETING), ('PORT=0', GREETING),
 ])
