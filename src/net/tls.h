@@ -166,7 +166,7 @@ const TlsFacts *tls_facts(Tls *tls); /* lives as long as tls */
 /* " key-exchange .. server-signature .. client-signature ..", each as far as known; begins with a blank, or is "".
  * Caller frees. */
 char *tls_facts_signatures(const TlsFacts *facts);
-/* Text is a fingerprint of the peer's: hexadecimal in any case, with colons. */
+/* Text is a fingerprint of the peer's: hexadecimal in any case, with colons between octets or without. */
 bool tls_fingerprints_match(const char *fingerprint, const char *text);
 
 /* --- log lines, as smtpd(8) and smtp(8) have them; each says what the context's log level lets through --- */

@@ -88,7 +88,14 @@ static char *key_fingerprint(const X509 *cert, const EVP_MD *digest, bool old_wa
 
 bool tls_fingerprints_match(const char *fingerprint, const char *text)
 {
-    return *fingerprint && g_ascii_strcasecmp(fingerprint, text) == 0;
+    bool same = *fingerprint != '\0';
+
+    while (same && (*fingerprint || *text)) {
+        fingerprint += *fingerprint == ':';
+        text += *text == ':';
+        same = *fingerprint && g_ascii_tolower(*fingerprint++) == g_ascii_tolower(*text++);
+    }
+    return same;
 }
 
 /* --- keys and signatures --- */

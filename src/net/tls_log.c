@@ -73,6 +73,11 @@ static void log_peer(Tls *tls, const TlsFacts *facts)
 
     if (!cert || tls->context->log_level < 2)
         return;
+    if (tls->context->role == TLS_CLIENT) {
+        log_info("%s: subject_CN=%s, issuer_CN=%s, fingerprint=%s, pkey_fingerprint=%s", tls->peer, facts->peer_name,
+                 facts->issuer_name, facts->cert_fingerprint, facts->key_fingerprint);
+        return;
+    }
     g_autofree char *subject = one_line(X509_get_subject_name(cert));
     g_autofree char *issuer = one_line(X509_get_issuer_name(cert));
     log_info("subject=%s", subject);

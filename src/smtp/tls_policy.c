@@ -2,6 +2,7 @@
 #include "smtp/tls_policy.h"
 #include "base/fail.h"
 #include "base/log.h"
+#include "config/values.h"
 
 #include <string.h>
 
@@ -107,8 +108,9 @@ static bool take_attribute(Attributes *attributes, TlsLevel level, const char *n
         return set_once(&attributes->ciphers, name, value, error);
     if (strcmp(name, "protocols") == 0)
         return set_once(&attributes->protocols, name, value, error);
-    if (strcmp(name, "servername") == 0)
-        return set_once(&attributes->server_name, name, value, error);
+    if (strcmp(name, "servername") == 0) /* the words "hostname" and "nexthop", too */
+        return !value_is_hostname(value) ? fail(error, "\"%s=%s\" specifies an invalid hostname", name, value)
+                                         : set_once(&attributes->server_name, name, value, error);
     if (strcmp(name, "connection_reuse") == 0) /* no connection is used again for another delivery */
         return g_ascii_strcasecmp(value, "yes") == 0 || g_ascii_strcasecmp(value, "no") == 0 ||
                fail(error, "attribute \"%s\" has bad value: \"%s\"", name, value);

@@ -67,6 +67,7 @@ static void mistakes_are_told(void **state)
         {"may speed=1", "invalid attribute name: \"speed\""},
         {"may ciphers", "malformed attribute/value pair \"ciphers\": missing '=' after attribute name"},
         {"may =high", "malformed attribute/value pair \"=high\": missing attribute name"},
+        {"may servername=-bad", "\"servername=-bad\" specifies an invalid hostname"},
         {"may ciphers=", "attribute \"ciphers\" has empty value"},
         {"may ciphers=best", "invalid TLS cipher grade \"best\""},
         {"may protocols=TLSv9", "invalid TLS protocol \"TLSv9\""},

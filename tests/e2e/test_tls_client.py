@@ -89,10 +89,12 @@ CASES = {
     'secure_dot': ('secure match=.good.test', 'good', NOT_VERIFIED, unverified('num=62:hostname mismatch')),
     'fingerprint': ('fingerprint match={strange}', 'strange', OK, [established('Verified')]),
     'fingerprint_case': ('fingerprint match=11:22|{lower}', 'strange', OK, [established('Verified')]),
+    'fingerprint_bare': ('fingerprint match={bare}', 'strange', OK, [established('Verified')]),
     'fingerprint_other': ('fingerprint match={strange}', 'good', NOT_VERIFIED, unverified('num=65:no matching DANE TLSA records')),
     'injected': ('encrypt', 'injected', OK, [established('Trusted')]),
     'bad_level': ('sure', 'good', BAD_POLICY, [WHERE + 'invalid security level "sure"']),
     'bad_name': ('may speed=high', 'good', BAD_POLICY, [WHERE + 'invalid attribute name: "speed"']),
+    'bad_server': ('may servername=-bad', 'good', BAD_POLICY, [WHERE + '"servername=-bad" specifies an invalid hostname']),
     'bad_match': ('encrypt match=good.test', 'good', BAD_POLICY, [WHERE + 'attribute "match" invalid at security level "encrypt"']),
     'bad_empty': ('encrypt ciphers=', 'good', BAD_POLICY, [WHERE + 'attribute "ciphers" has empty value']),
     'bad_twice': ('encrypt ciphers=high ciphers=medium', 'good', BAD_POLICY, [WHERE + 'attribute "ciphers" is specified multiple times']),
@@ -160,6 +162,7 @@ def mta(sut, hop, certificates):
     policies, transports = [], []
     texts = {'strange': fingerprint(certificates, 'strange'), 'certificates': certificates}
     texts['lower'] = texts['strange'].lower()
+    texts['bare'] = texts['strange'].replace(':', '')
     for name, (policy, *_) in CASES.items():
         policies.append(f'{{[127.0.0.1]:{{{name}}} = {policy.format(**texts)}}}')
         transports.append(f'{{{name.replace("_", "-")}.test = smtp:[127.0.0.1]:{{{name}}}}}')
