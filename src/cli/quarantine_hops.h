@@ -1,5 +1,4 @@
-/* quarantine_hops.h - TLS towards the next hops of filters: a released message goes as its filter would have sent it.
- */
+/* quarantine_hops.h - TLS towards filters' next hops: a released message goes as its filter would have sent it. */
 #pragma once
 #include "config/config.h"
 #include "smtp/hop_tls.h"

@@ -32,8 +32,7 @@ static unsigned count_pairs(unsigned wanted)
     return limit.rlim_cur < 2 * wanted + 50 ? (unsigned)(limit.rlim_cur - 50) / 2 : wanted;
 }
 
-/* --- echo: each pair passes a number to and fro, one more each time --------------------------------------------------
- */
+/* --- echo: each pair passes a number to and fro, one more each time -------------------------------------------- */
 
 #define ROUNDS 20
 
@@ -112,8 +111,7 @@ static void thousands_of_pairs_echo(void **state)
     }
 }
 
-/* --- everything at random --------------------------------------------------------------------------------------------
- */
+/* --- everything at random -------------------------------------------------------------------------------------- */
 
 #define REFS 256
 

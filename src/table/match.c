@@ -75,8 +75,7 @@ static bool add_file(Content *content, const char *path, bool negated, int depth
     return true;
 }
 
-/* Only what has a '/' or brackets can be a bad network; anything else is a name. It is bad for addresses of its family.
- */
+/* Only what has a '/' or brackets can be a bad network, for addresses of its family; anything else is a name. */
 static void add_text(Content *content, const char *text, bool negated)
 {
     Element element = {.kind = ELEMENT_TEXT, .negated = negated, .text = g_strdup(text)};

@@ -147,8 +147,7 @@ static void files_that_change_are_read_anew(void **state)
     assert_becomes(list, "last", MATCH_NO);
     g_free(testing_logged());
 
-    /* what cannot be, is not taken: a table that no program here reads, one that waits, a network that is none, no file
-     */
+    /* what cannot be, is not taken: a table that no program here reads, one that waits, no network, no file */
     static const char *const bad[] = {"sdbm:table\n", "tcp:127.0.0.1:1\n", "10.0.0.0/99\n"};
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
         bool is_logged = false;
