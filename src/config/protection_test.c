@@ -485,9 +485,9 @@ static void what_a_kernel_knows_is_used(void **state)
         {7, true, true, NULL, "*, Landlock 7 (files, TCP ports, signals)"},
         {99, true, true, NULL, "*, Landlock 99 (files, TCP ports, signals)"},
     };
-    g_autoptr(Config) config = view("deny-list");
 
     need_landlock(6);
+    g_autoptr(Config) config = view("deny-list");
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         landlock = cases[i].landlock;
         g_autofree char *lacks = sandbox_lacks(), *told = protection_text(config);
