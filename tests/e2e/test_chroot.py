@@ -118,6 +118,8 @@ def mta(gatepost, authority):
 @pytest.mark.parametrize('service, user', [('login', 'alice'), ('login_inet', 'alice'), ('login_cyrus', 'carol'), ('login_saslauthd', 'dave')])
 def test_login(mta, service, user):
     """Dovecot's socket, and the files of Cyrus SASL, are below the new root."""
+    if user in ('carol', 'dave') and sanitized(mta.program):
+        pytest.skip('sanitized builds stay outside, where Cyrus SASL has no files')
     with mta.session(service) as client:
         client.cmd('AUTH PLAIN ' + base64.b64encode(f'\0{user}\0wrong'.encode()).decode(), 535)
         client.cmd('AUTH PLAIN ' + base64.b64encode(f'\0{user}\0{PASSWORD}'.encode()).decode(), 235)
