@@ -181,17 +181,24 @@ TlsStatus tls_handshake(Tls *tls)
     return status;
 }
 
+static TlsStatus status_of_reading(Tls *tls, int result)
+{
+    TlsStatus status = status_of(tls, result);
+
+    if (tls->broken && tls->asides > TLS_ASIDES_MAX)
+        log_warning("%s: too many TLS messages without data", tls->peer);
+    return status;
+}
+
 TlsStatus tls_read(Tls *tls, char *data, size_t size, size_t *ret_len)
 {
     *ret_len = 0;
     if (tls->broken)
         return TLS_LOST;
     prepare();
-    TlsStatus status = status_of(tls, SSL_read_ex(tls->ssl, data, size, ret_len));
+    TlsStatus status = status_of_reading(tls, SSL_read_ex(tls->ssl, data, size, ret_len));
     if (status == TLS_DONE)
         tls->asides = 0;
-    else if (tls->broken && tls->asides > TLS_ASIDES_MAX)
-        log_warning("%s: too many TLS messages without data", tls->peer);
     return status;
 }
 
@@ -203,7 +210,7 @@ TlsStatus tls_peek(Tls *tls)
     if (tls->broken)
         return TLS_LOST;
     prepare();
-    return status_of(tls, SSL_peek_ex(tls->ssl, &octet, 1, &len));
+    return status_of_reading(tls, SSL_peek_ex(tls->ssl, &octet, 1, &len));
 }
 
 bool tls_has_pending(const Tls *tls)

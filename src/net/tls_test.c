@@ -1,5 +1,6 @@
 /* tls_test.c - contexts and connections: two of ours speak to each other. */
-#include "net/tls.h"
+#include "base/log.h"
+#include "net/tls_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -155,6 +156,34 @@ static void octets_go_both_ways(void **state)
     tls_close_notify(pair.server);
     assert_int_equal(tls_read(pair.client, got, sizeof got, &len), TLS_END);
     part(&pair);
+}
+
+/* Whoever reads finds it: who waits for octets, and who looks whether there are any. */
+static void a_flood_of_messages_is_told(void **state)
+{
+    g_autofree char *chain = path("server.chain"), *file = path("log");
+    TlsOptions of_server = options_of(TLS_SERVER), of_client = options_of(TLS_CLIENT);
+    char octet;
+    size_t len;
+
+    of_server.chain_files = chain;
+    g_autoptr(TlsContext) server = context_of(&of_server), client = context_of(&of_client);
+    for (int peeks = 0; peeks < 2; peeks++) {
+        g_autofree char *logged = NULL;
+        Pair pair = pair_of(server, client);
+        assert_true(shake(&pair));
+        for (int i = 0; i <= TLS_ASIDES_MAX; i++) {
+            assert_int_equal(SSL_key_update(pair.client->ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+            assert_int_equal(SSL_do_handshake(pair.client->ssl), 1);
+        }
+        log_to_file(open(file, O_RDWR | O_CREAT | O_TRUNC, 0600), "host");
+        TlsStatus status = peeks ? tls_peek(pair.server) : tls_read(pair.server, &octet, 1, &len);
+        assert_true(status == TLS_LOST || status == TLS_ERROR);
+        log_to_file(open("/dev/null", O_WRONLY), "host");
+        assert_true(g_file_get_contents(file, &logged, NULL, NULL));
+        assert_non_null(strstr(logged, "warning: client[127.0.0.1]: too many TLS messages without data\n"));
+        part(&pair);
+    }
 }
 
 /* A reader that does not read: the writer is told to wait, and may give the same octets from elsewhere. */
@@ -560,6 +589,7 @@ int main(void)
         cmocka_unit_test(names_choose_certificates),     cmocka_unit_test(bad_files_are_refused),
         cmocka_unit_test(pairs_of_files_are_read),       cmocka_unit_test(chains_are_checked_before_their_use),
         cmocka_unit_test(ticket_keys_turn_over),         cmocka_unit_test(authorities_are_read_at_once),
+        cmocka_unit_test(a_flood_of_messages_is_told),
     };
 
     return cmocka_run_group_tests(tests, make_certificates, remove_certificates);
