@@ -39,7 +39,7 @@ check:
 	$(MAKE) all
 	tests/unit $(AGAIN) $(BUILD) --timeout-multiplier 3
 	tests/e2e/run --gatepost $(BUILD)/gatepost --jobs $(JOBS) $(AGAIN)
-	$(MAKE) fuzz FUZZ_SECONDS=5
+	$(MAKE) fuzz FUZZ_SECONDS=3
 
 check-long:
 	tools/install-deps build test
