@@ -2,7 +2,7 @@
 #
 #   make              build/gatepost
 #   make run          an instance in run/, in the foreground (Ctrl-C stops it)
-#   make check        unit tests, five seconds of each fuzz target, then the end-to-end tests
+#   make check        unit tests, the end-to-end tests, then three seconds of each fuzz target
 #   make check-asan   the same built with AddressSanitizer and UndefinedBehaviorSanitizer; any report fails
 #   make check-tsan   the same built with ThreadSanitizer
 #   make check-long   the end-to-end tests with the full numbers
