@@ -172,6 +172,8 @@ static bool put_record(const MapOptions *options, const Target *target, const Wr
     return result != TABLE_FAILED;
 }
 
+#define FILE_MAX (64 * 1024 * 1024)
+
 /* As base64, what stands in the files that value names. NULL: error. Caller frees. */
 static char *read_files(const char *value, GError **error)
 {
@@ -180,14 +182,9 @@ static char *read_files(const char *value, GError **error)
 
     for (guint i = 0; i < paths->len; i++) {
         const char *path = paths->pdata[i];
-        g_autofree char *content = NULL;
-        gsize len;
-        auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0) {
-            fail_errno(error, "open %s", path);
-            return NULL;
-        }
-        if (!g_file_get_contents(path, &content, &len, error))
+        size_t len;
+        g_autofree char *content = fd_read_file(path, FILE_MAX, &len, error);
+        if (!content)
             return NULL;
         g_string_append_len(all, content, (gssize)len);
     }
