@@ -43,16 +43,6 @@ static TableResult find_owners(const Evaluation *evaluation, char **ret_owners)
     return tables_lookup(evaluation->access->sender_logins, all, ret_owners);
 }
 
-static bool is_among(const char *owners, const char *login)
-{
-    g_autoptr(GPtrArray) names = config_split(owners);
-
-    for (guint i = 0; i < names->len; i++)
-        if (g_ascii_strcasecmp(g_ptr_array_index(names, i), login) == 0)
-            return true;
-    return false;
-}
-
 static Verdict refuse_sender(Evaluation *evaluation, const char *text)
 {
     return refuse(
@@ -78,7 +68,7 @@ static Verdict reject_mismatch(Evaluation *evaluation, const Rule *rule, unsigne
         return refuse_for_lookup(evaluation, facts->sender);
     if (!facts->sasl_username)
         return result == TABLE_FOUND ? refuse_sender(evaluation, "not logged in") : VERDICT_NEXT;
-    if (result == TABLE_FOUND ? is_among(owners, facts->sasl_username) : (about & KNOWN_ADDRESSES) != 0)
+    if (result == TABLE_FOUND ? config_list_has(owners, facts->sasl_username) : (about & KNOWN_ADDRESSES) != 0)
         return VERDICT_NEXT;
     g_autofree char *text = g_strdup_printf("not owned by user %s", facts->sasl_username);
     return refuse_sender(evaluation, text);

@@ -11,23 +11,13 @@ static const struct {
     {"header_recipient", ROLE_HEADER_RECIPIENT},
 };
 
-static bool list_has(const char *list, const char *word)
-{
-    g_autoptr(GPtrArray) words = config_split(list);
-
-    for (guint i = 0; i < words->len; i++)
-        if (g_ascii_strcasecmp(g_ptr_array_index(words, i), word) == 0)
-            return true;
-    return false;
-}
-
 static unsigned read_roles(const Config *config, const char *parameter)
 {
     const char *list = config_string(config, parameter);
     unsigned set = 0;
 
     for (size_t i = 0; i < G_N_ELEMENTS(roles); i++)
-        if (list_has(list, roles[i].name))
+        if (config_list_has(list, roles[i].name))
             set |= roles[i].role;
     return set;
 }
@@ -38,7 +28,7 @@ static bool open_maps(const Config *config, const char *parameter, unsigned set,
 {
     ret->name = parameter;
     ret->roles = set;
-    ret->propagates = kind && list_has(config_string(config, "propagate_unmatched_extensions"), kind);
+    ret->propagates = kind && config_list_has(config_string(config, "propagate_unmatched_extensions"), kind);
     ret->tables = tables_open(config_string(config, parameter), error);
     return ret->tables != NULL;
 }

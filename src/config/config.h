@@ -44,6 +44,7 @@ const char *config_directory(const Config *config); /* the DIR of main_cf_read()
 char *config_expand(const Config *config, const char *text, GError **error);
 /* Splits a list at commas and blanks; {...} protects an element and its braces are kept. Elements are the array's. */
 GPtrArray *config_split(const char *list);
+bool config_list_has(const char *list, const char *word); /* in any case */
 /* The text inside a whole pair of braces, trimmed; NULL: there is none. Caller frees. */
 char *config_inside_braces(const char *text);
 /* compatibility_level as in `config_level_at_least(config, 3, 6)`; unset means the newest. */

@@ -36,6 +36,16 @@ GPtrArray *config_split(const char *list)
     }
 }
 
+bool config_list_has(const char *list, const char *word)
+{
+    g_autoptr(GPtrArray) words = config_split(list);
+
+    for (guint i = 0; i < words->len; i++)
+        if (g_ascii_strcasecmp(g_ptr_array_index(words, i), word) == 0)
+            return true;
+    return false;
+}
+
 char *config_inside_braces(const char *text)
 {
     size_t len = strlen(text);

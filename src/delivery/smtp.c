@@ -21,22 +21,12 @@ static const char *families_of(const Config *config)
     return ipv4 && ipv6 ? "all" : ipv6 ? "ipv6" : "ipv4";
 }
 
-static bool has_word(const char *list, const char *word)
-{
-    g_autoptr(GPtrArray) words = config_split(list);
-
-    for (guint i = 0; i < words->len; i++)
-        if (g_ascii_strcasecmp(g_ptr_array_index(words, i), word) == 0)
-            return true;
-    return false;
-}
-
 /* smtp_dns_support_level, where it is set, has taken the place of disable_dns_lookups. */
 static bool uses_dns(const Config *config)
 {
     const char *level = config_string(config, "smtp_dns_support_level");
 
-    return level[0] ? !has_word(level, "disabled") : !config_bool(config, "disable_dns_lookups");
+    return level[0] ? !config_list_has(level, "disabled") : !config_bool(config, "disable_dns_lookups");
 }
 
 /* What a message with REQUIRETLS needs of any connection (REQUIRETLS_README). */
@@ -63,8 +53,8 @@ static void *open_smtp(const Config *config, const char *service_name, GError **
     smtp->port = endpoint->port;
     smtp->families = families_of(config);
     smtp->asks_mx = uses_dns(config);
-    smtp->asks_dns = smtp->asks_mx && has_word(config_string(config, "smtp_host_lookup"), "dns");
-    smtp->asks_system = !smtp->asks_mx || has_word(config_string(config, "smtp_host_lookup"), "native");
+    smtp->asks_dns = smtp->asks_mx && config_list_has(config_string(config, "smtp_host_lookup"), "dns");
+    smtp->asks_system = !smtp->asks_mx || config_list_has(config_string(config, "smtp_host_lookup"), "native");
     smtp->requiretls_level = level_for_requiretls(config);
     smtp->own = route_own_addresses(config, error);
     if (!smtp_tls_open(config, &smtp->tls, error))

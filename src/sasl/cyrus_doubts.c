@@ -15,23 +15,13 @@ static void G_GNUC_PRINTF(2, 3) add(GPtrArray *doubts, const char *format, ...)
     va_end(args);
 }
 
-static bool has_word(const char *list, const char *word)
-{
-    g_autoptr(GPtrArray) words = config_split(list);
-
-    for (guint i = 0; i < words->len; i++)
-        if (g_ascii_strcasecmp(g_ptr_array_index(words, i), word) == 0)
-            return true;
-    return false;
-}
-
 static void doubt_methods(GPtrArray *doubts, const char *methods)
 {
     static const char known[] = "auxprop auxprop-hashed saslauthd authdaemond pwcheck alwaystrue";
     g_autoptr(GPtrArray) words = config_split(methods);
 
     for (guint i = 0; i < words->len; i++)
-        if (!has_word(known, g_ptr_array_index(words, i)))
+        if (!config_list_has(known, g_ptr_array_index(words, i)))
             add(doubts, "pwcheck_method: there is no method \"%s\"", (char *)g_ptr_array_index(words, i));
 }
 
@@ -63,7 +53,7 @@ GPtrArray *cyrus_doubts(void)
     doubt_methods(doubts, methods);
     if (cyrus_library()->saslauthd)
         doubt_file(doubts, "saslauthd_path: saslauthd cannot be asked at", cyrus_library()->saslauthd->path, W_OK);
-    if (has_word(methods, "auxprop") && has_word(cyrus_configured("auxprop_plugin", "sasldb"), "sasldb"))
+    if (config_list_has(methods, "auxprop") && config_list_has(cyrus_configured("auxprop_plugin", "sasldb"), "sasldb"))
         doubt_file(doubts, "sasldb_path: users cannot be read in", cyrus_configured("sasldb_path", "/etc/sasldb2"),
                    R_OK);
     doubt_mechanisms(doubts);

@@ -224,12 +224,9 @@ static bool read_proxy(Settings *settings, int maxproc, GError **error)
 {
     const Config *config = settings->config;
     const char *filter = config_string(config, "smtpd_proxy_filter");
-    g_autoptr(GPtrArray) options = config_split(config_string(config, "smtpd_proxy_options"));
     const char *slots = config_string(config, "smtpd_proxy_concurrency_limit");
 
-    for (guint i = 0; i < options->len; i++)
-        if (g_ascii_strcasecmp(g_ptr_array_index(options, i), "speed_adjust") == 0)
-            settings->speed_adjust = true;
+    settings->speed_adjust = config_list_has(config_string(config, "smtpd_proxy_options"), "speed_adjust");
     settings->proxy_trace = config_bool(config, "smtpd_proxy_trace");
     settings->proxy_ehlo = config_string(config, "smtpd_proxy_ehlo");
     settings->proxy_timeout_ms = config_seconds(config, "smtpd_proxy_timeout") * 1000;
